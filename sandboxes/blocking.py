@@ -158,6 +158,7 @@ def open_sandbox(
     *,
     limits: Limits | None = None,
     require: Iterable[str] = (),
+    i_trust_this_code: bool = False,
 ) -> BlockingSandbox:
     """Open one sandbox from synchronous code, with a loop thread of its own.
 
@@ -176,7 +177,8 @@ def open_sandbox(
         loop.close()
 
     try:
-        chosen = wait(select_backend(backend, require=require))
+        selecting = select_backend(backend, require=require, i_trust_this_code=i_trust_this_code)
+        chosen = wait(selecting)
         try:
             inner = wait(chosen.create(limits or Limits()))
         except BaseException:

@@ -23,10 +23,11 @@ class Status(StrEnum):
 
 
 class Network(StrEnum):
-    """What a program can reach. LOOPBACK is the sandbox's own, shared with nobody."""
+    """What a program can reach. LOOPBACK is the sandbox's own; HOST is all that the host can."""
 
     NONE = "none"
     LOOPBACK = "loopback"
+    HOST = "host"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,14 @@ class Isolation:
     enforced_by: Mapping[str, str] = field(default_factory=dict)
     not_enforced: tuple[str, ...] = ()
     properties: frozenset[str] = frozenset()
+
+    def as_json(self) -> dict[str, object]:
+        """Return plain JSON values, for the record of a run."""
+        return {
+            "backend": self.backend, "tier": self.tier, "kernel": self.kernel,
+            "network": self.network.value, "enforced_by": dict(self.enforced_by),
+            "not_enforced": list(self.not_enforced), "properties": sorted(self.properties),
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
+import functools
 import logging
 from collections.abc import Callable, Iterable
 
 from proofgym.sandboxes.errors import SandboxError, SandboxUnavailable
-from proofgym.sandboxes.protocol import Backend
+from proofgym.sandboxes.protocol import Backend, Isolation
 
 logger = logging.getLogger(__name__)
 
@@ -17,49 +17,80 @@ REMEDIES = (
     "seccomp=unconfined --security-opt systempaths=unconfined`. In Kubernetes: `hostUsers: false` "
     "with `procMount: Unmasked`."
 )
-REQUIREMENTS = frozenset({"vm", "gvisor", "cgroup-memory", "pid-namespace"})
-# Name -> (module, class). Imported when asked for.
-_BACKENDS = {
-    "ns": ("ns.backend", "NsBackend"),
-    "landlock": ("landlock.backend", "LandlockBackend"),
+# What `require=` can ask for -> how to get it.
+REQUIREMENTS = {
+    "vm": "no backend here starts virtual machines: run the whole host process in one, or name "
+    "docker with a runtime that does (Kata Containers)",
+    "gvisor": 'name docker with runtime="runsc" and install gVisor\'s runsc',
+    "cgroup-memory": "run as root, or in a delegated cgroup (`systemd-run --user --scope -p "
+    "Delegate=yes`), or name docker",
+    "pid-namespace": "use ns or docker: where namespaces are refused, landlock has none",
 }
 AUTOMATIC = ("ns", "landlock")
 
 
-def backend_named(name: str) -> Backend:
+def _ns(_: bool) -> Backend:
+    from proofgym.sandboxes.ns.backend import NsBackend
+
+    return NsBackend()
+
+
+def _landlock(_: bool) -> Backend:
+    from proofgym.sandboxes.landlock.backend import LandlockBackend
+
+    return LandlockBackend()
+
+
+def _unsafe_local(trusted: bool) -> Backend:
+    from proofgym.sandboxes.unsafe_local import UnsafeLocalBackend
+
+    return UnsafeLocalBackend(i_trust_this_code=trusted)
+
+
+# Name -> what makes it, given the word of trust. Imported when asked for.
+_BACKENDS: dict[str, Callable[[bool], Backend]] = {
+    "ns": _ns, "landlock": _landlock, "unsafe-local": _unsafe_local,
+}  # fmt: skip
+
+
+def backend_named(name: str, *, i_trust_this_code: bool = False) -> Backend:
     """Make a backend with its default settings; it is not started.
 
     Raises:
         ValueError: there is no such backend.
+        SandboxUnavailable: it cannot be made here, or only with a word that was not given.
     """
     if name not in _BACKENDS:
         raise ValueError(
             f"sandbox backend must be one of auto, {', '.join(_BACKENDS)}; got {name!r}."
         )
-    module, attribute = _BACKENDS[name]
-    found = importlib.import_module(f"proofgym.sandboxes.{module}")
-    make: Callable[..., Backend] = vars(found)[attribute]
-    return make()
+    return _BACKENDS[name](i_trust_this_code)
 
 
-async def select_backend(name: str = "auto", *, require: Iterable[str] = ()) -> Backend:
+async def select_backend(
+    name: str = "auto", *, require: Iterable[str] = (), i_trust_this_code: bool = False
+) -> Backend:
     """Start a backend and return it.
 
     Args:
         name: "auto" is ns, else landlock where that holds, else an error. Any other name is that
             backend or an error; nothing named is ever replaced by something weaker.
         require: properties that must hold here: vm, gvisor, cgroup-memory, pid-namespace.
+        i_trust_this_code: the word without which "unsafe-local" is refused; no other backend
+            looks at it, and "auto" never chooses that one.
 
     Raises:
         SandboxUnavailable: nothing asked for works here; the message says why and what helps.
+        ValueError: there is no such backend or property.
     """
     wanted = frozenset(require)
-    unknown = wanted - REQUIREMENTS
+    unknown = wanted - REQUIREMENTS.keys()
     if unknown:
         raise ValueError(f"require must be among {sorted(REQUIREMENTS)}, got {sorted(unknown)}.")
-    reasons = []
+    reasons: list[str] = []
+    lacking: set[str] = set()
     for candidate in AUTOMATIC if name == "auto" else (name,):
-        backend = backend_named(candidate)
+        backend = backend_named(candidate, i_trust_this_code=i_trust_this_code)
         try:
             await backend.start()
         except SandboxError as error:
@@ -69,19 +100,24 @@ async def select_backend(name: str = "auto", *, require: Iterable[str] = ()) -> 
         missing = wanted - backend.isolation.properties
         if missing:
             await backend.close()
-            reasons.append(f"{candidate}: works here but lacks {sorted(missing)}")
+            reasons.append(f"{candidate}: works here but lacks {', '.join(sorted(missing))}")
+            lacking |= missing
             continue
-        log_isolation(backend)
+        log_isolation(backend.isolation)
         return backend
-    raise SandboxUnavailable(f"no sandbox works here. {'; '.join(reasons)}. {REMEDIES}")
-
-
-def log_isolation(backend: Backend) -> None:
-    """Say once what holds and what does not."""
-    facts = backend.isolation
-    logger.info(
-        "sandbox backend %s, tier %s; not enforced: %s",
-        facts.backend,
-        facts.tier,
-        "; ".join(facts.not_enforced) or "nothing",
+    remedies = [f"For {word}: {REQUIREMENTS[word]}." for word in sorted(lacking)] or [REMEDIES]
+    raise SandboxUnavailable(
+        f"no sandbox works here as asked for. {'; '.join(reasons)}. {' '.join(remedies)}"
     )
+
+
+def log_isolation(facts: Isolation) -> None:
+    """Say once a process what holds and what does not; `Isolation.as_json` is for the record."""
+    level = logging.WARNING if facts.tier == "none" else logging.INFO
+    text = "; ".join(facts.not_enforced) or "nothing"
+    _log_once(level, f"sandbox backend {facts.backend}, tier {facts.tier}; not enforced: {text}")
+
+
+@functools.cache
+def _log_once(level: int, line: str) -> None:
+    logger.log(level, line)

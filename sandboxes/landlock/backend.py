@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
 import os
 import random
 import shutil
-import socket
-import subprocess
-import tempfile
 from pathlib import Path
 
 from proofgym.sandboxes.agent_sandbox import AgentSandbox, Enforcement, NoMeter
-from proofgym.sandboxes.errors import SandboxClosed, SandboxTimeout, SandboxUnavailable
+from proofgym.sandboxes.errors import SandboxClosed, SandboxUnavailable
+from proofgym.sandboxes.folder_agent import Confinement, FolderAgent
 from proofgym.sandboxes.kernel import landlock, seccomp
-from proofgym.sandboxes.local_wire import WireProtocol, connect
 from proofgym.sandboxes.ns.runtime_view import runtime_view
 from proofgym.sandboxes.protocol import Isolation, Limits, Network
 
-START_DEADLINE_S = 20.0
 USER_IDS = range(0x70010000, 0x7FFF0000)  # of nobody, as root
-_PACKAGE = Path(__file__).resolve().parents[1]
-_BOOT = """
-import sys, types
-for name, path in (("proofgym", None), ("proofgym.sandboxes", sys.argv[2])):
-    module = types.ModuleType(name)
-    module.__path__ = [path] if path else []
-    sys.modules[name] = module
-from proofgym.sandboxes.landlock import launcher
-launcher.main()
-"""
 GAPS = (
     "no own /tmp and /dev/shm: TMPDIR is in the sandbox's folder, and semaphores of "
     "multiprocessing do not work",
@@ -133,61 +117,9 @@ class LandlockBackend:
         if self._python is None:
             self._python, self._search_path = readable_python()
         uid = random.SystemRandom().choice(USER_IDS) if os.geteuid() == 0 else None
-        folder = tempfile.mkdtemp(prefix="proofgym-landlock-")
-        for path in (folder, f"{folder}/workspace", f"{folder}/tmp"):
-            os.makedirs(path, exist_ok=True)
-            if uid is not None:
-                os.chown(path, uid, uid)
-        ours, theirs = socket.socketpair()
-        process: subprocess.Popen[bytes] | None = None
-        try:
-            try:
-                process = subprocess.Popen(
-                    [self._python, "-I", "-S", "-E", "-B", "-X", "utf8", "-c", _BOOT,
-                     str(theirs.fileno()), str(_PACKAGE)],
-                    env={}, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL, pass_fds=(theirs.fileno(),),
-                    start_new_session=True,
-                )  # fmt: skip
-            finally:
-                theirs.close()
-            protocol = await self._shake_hands(ours, folder, uid, limits)
-        except BaseException:
-            ours.close()
-            if process is not None:
-                process.kill()
-                await asyncio.to_thread(process.wait)
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        return self._sandbox(protocol, process, folder, limits)
-
-    async def _shake_hands(
-        self, sock: socket.socket, folder: str, uid: int | None, limits: Limits
-    ) -> WireProtocol:
-        config = {
-            "uid": uid, "folder": folder, "rules": self._rules(), "path": self._search_path,
-            "disk_bytes": limits.disk_mib << 20, "inodes": limits.inodes,
-        }  # fmt: skip
-        sock.setblocking(False)
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(START_DEADLINE_S):
-                await loop.sock_sendall(sock, json.dumps(config).encode() + b"\n")
-                answer = await loop.sock_recv(sock, 4096)
-        except TimeoutError:
-            raise SandboxTimeout("start", START_DEADLINE_S) from None
-        words = json.loads(answer) if answer else {"error": "it ended at once"}
-        if words.get("phase") != "ready":
-            raise SandboxUnavailable(f"landlock: the launcher failed: {words.get('error')}")
-        protocol = await connect(sock)
-        environment = {
-            **self._view.environment,
-            "HOME": f"{folder}/workspace",
-            "TMPDIR": f"{folder}/tmp",
-        }
-        agent_config = {"env": environment, "workspace": f"{folder}/workspace"}
-        await protocol.client.configure(agent_config, deadline_s=START_DEADLINE_S)
-        return protocol
+        agent = FolderAgent("landlock", self._python, self._search_path)
+        await agent.start(limits, self._view.environment, Confinement(rules=self._rules(), uid=uid))
+        return self._sandbox(agent, limits)
 
     def _rules(self) -> dict[str, int]:
         rules = {}
@@ -199,23 +131,14 @@ class LandlockBackend:
             rules[path] = landlock.READ_FILE
         return rules
 
-    def _sandbox(
-        self, protocol: WireProtocol, process: subprocess.Popen[bytes], folder: str, limits: Limits
-    ) -> AgentSandbox:
+    def _sandbox(self, agent: FolderAgent, limits: Limits) -> AgentSandbox:
         async def close() -> None:
-            assert protocol.transport is not None
-            protocol.transport.abort()  # the launcher kills its programs and deletes the folder
-            try:
-                await asyncio.to_thread(process.wait, 10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                await asyncio.to_thread(process.wait)
-            await asyncio.to_thread(shutil.rmtree, folder, True)
+            await agent.close()
             self._live.discard(sandbox)
 
         base = 0 if os.geteuid() == 0 else _own_threads()
         sandbox = AgentSandbox(
-            protocol.client, isolation=self._isolation, limits=limits,
+            agent.client, isolation=self._isolation, limits=limits,
             enforcement=Enforcement(sample_memory=True, process_base=base),
             meter=NoMeter(), close=close, create=self.create,
         )  # fmt: skip

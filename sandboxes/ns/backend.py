@@ -18,7 +18,7 @@ from proofgym.sandboxes.agent_sandbox import (
     rlimits,
 )
 from proofgym.sandboxes.cgroups import CgroupRoot, find_root, sweep
-from proofgym.sandboxes.errors import SandboxClosed, SandboxError, SandboxLost
+from proofgym.sandboxes.errors import SandboxClosed, SandboxError, SandboxLost, SandboxUnavailable
 from proofgym.sandboxes.janitor import Janitor
 from proofgym.sandboxes.kernel import landlock, seccomp
 from proofgym.sandboxes.ns.runtime_view import runtime_view
@@ -46,7 +46,17 @@ class NsBackend:
     """Namespaces, seccomp, Landlock, tmpfs and cgroups; see `notes` in the security section."""
 
     def __init__(self, config: NsConfig | None = None) -> None:
+        """Take the configuration; nothing is started yet.
+
+        Raises:
+            SandboxUnavailable: it asks for the host's network, which ns does not give.
+        """
         self._config = config or NsConfig()
+        if self._config.network is Network.HOST:
+            raise SandboxUnavailable(
+                "ns gives a program no network or a loopback of its own, got network=host. "
+                "Use network none or loopback."
+            )
         self._idle: list[Slot] = []
         self._slots: set[Slot] = set()
         self._view = runtime_view(self._config.packages)
@@ -72,8 +82,6 @@ class NsBackend:
         if self._started:
             return
         if not seccomp.supported():
-            from proofgym.sandboxes.errors import SandboxUnavailable
-
             raise SandboxUnavailable(
                 f"ns: there is no system-call table for {os.uname().machine}; "
                 "use x86_64 or aarch64, or the docker backend."

@@ -68,6 +68,7 @@ def around() -> Iterator[abuse.Surroundings]:
         yield made
 
 
+@pytest.mark.contains
 @pytest.mark.parametrize(
     "row",
     [

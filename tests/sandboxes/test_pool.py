@@ -30,6 +30,7 @@ from proofgym.sandboxes import (
     Status,
     open_sandbox,
     select_backend,
+    selection,
 )
 from proofgym.sandboxes.cgroups import find_root
 from proofgym.sandboxes.doctor import probe_all
@@ -43,7 +44,7 @@ from proofgym.sandboxes import Pool
 from proofgym.sandboxes.selection import backend_named
 
 async def main():
-    pool = Pool(backend_named("NAME"))
+    pool = Pool(backend_named("NAME", i_trust_this_code=True))
     await pool.start()
     async with pool.acquire() as box:
         await box.exec("(while :; do sleep 1; done; : MARK) >/dev/null 2>&1 &")
@@ -191,7 +192,7 @@ def test_closing_leaves_nothing() -> None:
     assert (children(), mounts(), len(os.listdir("/proc/self/fd"))) == before
 
 
-@pytest.mark.parametrize("name", ["ns", "landlock"])
+@pytest.mark.parametrize("name", ["ns", "landlock", "unsafe-local"])
 def test_a_killed_host_leaves_nothing(name: str) -> None:
     folders = set(Path(tempfile.gettempdir()).glob("proofgym-*"))
     mark = "kh" + secrets.token_hex(6)
@@ -270,6 +271,33 @@ def test_a_missing_property_is_an_error_not_a_weaker_sandbox() -> None:
         asyncio.run(select_backend("auto", require=["gvisor"]))
 
 
+@pytest.mark.parametrize(
+    ("word", "remedy"), [("vm", "Kata"), ("gvisor", "runsc"), ("cgroup-memory", "systemd-run")]
+)
+def test_a_missing_property_comes_with_its_remedy(word: str, remedy: str) -> None:
+    with pytest.raises(SandboxUnavailable, match=rf"lacks {word}.*{remedy}"):
+        asyncio.run(select_backend("landlock", require=[word]))
+
+
+@pytest.mark.parametrize("trust", [{}, {"i_trust_this_code": False}, {"i_trust_this_code": 1}])
+def test_unsafe_local_needs_an_explicit_word(trust: dict[str, Any]) -> None:
+    with pytest.raises(SandboxUnavailable, match="i_trust_this_code=True"):
+        open_sandbox("unsafe-local", **trust)
+
+
+def test_unsafe_local_runs_with_our_packages_and_says_that_nothing_holds(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    selection._log_once.cache_clear()
+    for _ in range(2):
+        with open_sandbox("unsafe-local", i_trust_this_code=True) as box:
+            assert box.python("import pydantic; print('found')").stdout == "found\n"
+            assert box.isolation.properties == frozenset()
+    said = [record for record in caplog.records if "unsafe-local" in record.message]
+    assert [record.levelname for record in said] == ["WARNING"]
+    assert "your user's rights" in said[0].message
+
+
 def test_auto_takes_the_next_backend_and_says_why_when_none_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -283,7 +311,7 @@ def test_auto_takes_the_next_backend_and_says_why_when_none_works(
 
     monkeypatch.setattr(NsBackend, "start", refuse)
     assert asyncio.run(use()) == "landlock"
-    with pytest.raises(SandboxUnavailable, match=r"refused here.*lacks.*apparmor"):
+    with pytest.raises(SandboxUnavailable, match=r"refused here.*lacks vm.*Kata"):
         asyncio.run(select_backend(require=["vm"]))
 
 
