@@ -6,14 +6,14 @@ publish the weights.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from proofgym.agents import Assignment, Driver, Engine
+from proofgym.agents import Assignment, Driver
 from proofgym.envs import Blame, Env, Episode, derive
 from proofgym.trainers.advantage import group_advantages
 from proofgym.trainers.batch import Batch, Weighted, pack, token_mean_weight
@@ -42,14 +42,23 @@ class TrainingGroup:
 
 async def rl_step(
     learner: Learner,
-    engine: Engine,
     driver: Driver,
+    publish: Callable[[int], Awaitable[object]],
     environment: type[Env],
     config: RlConfig,
     *parts: str | int,
     on_episode: Callable[[Episode], None] | None = None,
 ) -> RlStep:
     """Take one step at staleness 0.
+
+    Args:
+        learner: takes the optimiser steps.
+        driver: plays with an engine that has the learner's weights.
+        publish: gives that engine the learner's weights, as this version.
+        environment: its tasks are drawn from.
+        config: the stage's.
+        parts: what the step's randomness derives from.
+        on_episode: called as each rollout ends.
 
     Where every group's rewards are all equal, there is nothing to learn from: no update is made,
     the metrics lack the learner's part, and ``group/frac_zero_std`` is 1 (nan where not even one
@@ -73,7 +82,7 @@ async def rl_step(
         metrics |= report.metrics
         trained_tokens += report.tokens
     trained = time.perf_counter()
-    await engine.load({}, learner.step_number)
+    await publish(learner.step_number)
     ended = time.perf_counter()
     sampled = sum(episode.sampled_tokens for episode in episodes)
     metrics |= {

@@ -3,21 +3,16 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
 
 from proofgym.agents import (
     Driver,
+    Engine,
     EnginePolicy,
     EvalReport,
     Rate,
@@ -27,12 +22,13 @@ from proofgym.agents import (
     write_episodes,
 )
 from proofgym.agents.tiny_policy import build_tiny_policy
-from proofgym.agents.transformers_engine import TransformersEngine
 from proofgym.envs import Env, Episode, Sampling, derive, environment_class
 from proofgym.trainers.demonstrations import Demonstrations
+from proofgym.trainers.engines import EngineHost
 from proofgym.trainers.errors import StoppedError
 from proofgym.trainers.learner import Learner
 from proofgym.trainers.metrics import MetricsWriter
+from proofgym.trainers.policy import Policy, load_policy
 from proofgym.trainers.rl import rl_step
 from proofgym.trainers.run_config import BASE, PretrainedModel, RlConfig, RunConfig, SftConfig
 from proofgym.trainers.run_folder import Position, RunFolder
@@ -59,14 +55,6 @@ class Reporter(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """A model with its tokenizer."""
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerFast
-
-
 class Run:
     """A run and its folder.
 
@@ -86,6 +74,7 @@ class Run:
         self.environment: type[Env] = environment_class(config.environment)
         self.folder = RunFolder(path, config)
         self.device = pick_device(config.device)
+        self.host = EngineHost(config.engine)
         self.stop_requested = False
         if config.torch_threads:
             torch.set_num_threads(config.torch_threads)
@@ -122,17 +111,14 @@ class Run:
                     await StageRun(self, name, stage, metrics).execute()
         finally:
             metrics.close()
+            await self.host.close()
 
     async def _evaluate_base(self, metrics: MetricsWriter) -> None:
         await self.evaluate(BASE, self.load(None), metrics)
 
     def load(self, weights: Path | None) -> Policy:
         """Load a checkpoint's policy, or the one that the run starts from."""
-        folder = weights or self._initial_folder()
-        dtype = torch.float32  # master weights
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        return Policy(model=model.to(self.device), tokenizer=tokenizer)
+        return load_policy(weights or self._initial_folder(), self.device)
 
     def _initial_folder(self) -> Path:
         model = self.config.model
@@ -146,23 +132,20 @@ class Run:
             part.rename(folder)
         return folder
 
-    def driver(self, policy: Policy, sampling: Sampling, *, version: int = 0) -> Driver:
-        """Make a driver that plays this run's environment with an in-process engine."""
-        context = int(policy.model.config.max_position_embeddings)
-        slots = self.config.engine_slots
-        engine = TransformersEngine(
-            policy.model, max_slots=slots, max_context=context, version=version
-        )
+    def driver(self, engine: Engine, policy: Policy, sampling: Sampling) -> Driver:
+        """Make a driver that plays this run's environment with an engine."""
         renderer = Renderer(policy.tokenizer)
         return Driver(self.environment, EnginePolicy(engine, renderer, sampling))
 
-    async def evaluate(self, stage: str, policy: Policy, metrics: MetricsWriter) -> None:
+    async def evaluate(
+        self, stage: str, policy: Policy, metrics: MetricsWriter, *, version: int = 0
+    ) -> None:
         """Measure a policy on held-out tasks, the same ones for every stage."""
         config = self.config.evaluation
         rng = np.random.default_rng(derive(self.config.seed, "held-out tasks"))
         tasks = [self.environment.tasks.sample("heldout", rng) for _ in range(config.tasks)]
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
-        driver = self.driver(policy, sampling)
+        driver = self.driver(await self.host.serve(policy, version), policy, sampling)
         started = time.perf_counter()
         episodes = await evaluate(
             driver, tasks, attempts=config.attempts, seed=derive(self.config.seed, "evaluation")
@@ -189,23 +172,24 @@ class StageRun:
         self.learner = Learner(self.policy.model, config.optimizer, total_steps=updates)
         if optimizer_state is not None:
             self.learner.load_state_dict(torch.load(optimizer_state, weights_only=True))
-        self.step = self._stepper()
 
     async def execute(self) -> None:
         """Take the stage's remaining steps, then measure and publish its policy."""
         run, total = self.run, self.config.steps
         done = self.done
         run.reporter.on_stage(self.name, self.config.kind, done, total)
+        take_step = await self._stepper()
         for step in range(done, total):
             await asyncio.sleep(0)  # lets a signal handler in
             if run.stop_requested:
                 self._checkpoint(finished=False)
                 raise StoppedError(f"stopped before step {step + 1} of stage {self.name}")
-            await self.step(step)
+            await take_step(step)
             self.done = step + 1  # not the learner's count: a step may have no update, or many
             if (step + 1) % run.config.checkpoint_every == 0 and step + 1 < total:
                 self._checkpoint(finished=False)
-        await run.evaluate(self.name, self.policy, self.metrics)
+        version = self.learner.step_number
+        await run.evaluate(self.name, self.policy, self.metrics, version=version)
         self._checkpoint(finished=True)
 
     def _start(self) -> tuple[Path | None, Path | None, int]:
@@ -221,10 +205,10 @@ class StageRun:
             return self.run.folder.weights_of(self.config.init), None, 0
         return None, None, 0
 
-    def _stepper(self) -> Callable[[int], Any]:
+    async def _stepper(self) -> Callable[[int], Any]:
         if isinstance(self.config, SftConfig):
             return self._sft(self.config)
-        return self._rl(self.config)
+        return await self._rl(self.config)
 
     def _sft(self, config: SftConfig) -> Callable[[int], Any]:
         renderer = Renderer(self.policy.tokenizer)
@@ -245,20 +229,22 @@ class StageRun:
 
         return step
 
-    def _rl(self, config: RlConfig) -> Callable[[int], Any]:
+    async def _rl(self, config: RlConfig) -> Callable[[int], Any]:
         run = self.run
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
-        driver = run.driver(self.policy, sampling, version=self.learner.step_number)
-        assert isinstance(driver.policy, EnginePolicy)
-        engine = driver.policy.engine
+        engine = await run.host.serve(self.policy, self.learner.step_number)
+        driver = run.driver(engine, self.policy, sampling)
+
+        async def publish(version: int) -> None:
+            await run.host.publish(self.policy, version)
 
         async def step(number: int) -> None:
             started = time.perf_counter()
             parts = (run.config.seed, self.name, number)
             done = await rl_step(
                 self.learner,
-                engine,
                 driver,
+                publish,
                 run.environment,
                 config,
                 *parts,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from proofgym.agents.tiny_policy import TinyPolicyConfig
+from proofgym.trainers.engines import EmbeddedEngineConfig, EngineConfig
 from proofgym.trainers.learner import OptimizerConfig
 from proofgym.trainers.policy_loss import PpoClipConfig
 
@@ -100,10 +101,10 @@ class RunConfig(_Strict):
     environment: str = Field(description="an environment's id")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, ...")
     torch_threads: int = Field(default=0, ge=0, description="0: torch's default")
-    engine_slots: int = Field(default=512, ge=1, description="rollouts sampled at once")
     checkpoint_every: int = Field(default=20, ge=1, description="steps")
     episodes_every: int = Field(default=1, ge=1, description="steps between written rollouts")
     model: ModelConfig = TinyModel()
+    engine: EngineConfig = EmbeddedEngineConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     stages: dict[str, StageConfig]
 

@@ -9,7 +9,7 @@ name = "tiny"
 environment = "tools/calculator-v0"
 torch_threads = 1
 checkpoint_every = 2
-engine_slots = 32
+engine = { slots = 32 }
 
 [model]
 kind = "tiny"

@@ -158,11 +158,14 @@ class Setup:
         self.driver = Driver(environment, policy)
         self.environment, self.config = environment, config
 
+    async def publish(self, version: int) -> None:
+        await self.engine.load({}, version)
+
     def steps(self, count: int) -> list[RlStep]:
         async def run() -> list[RlStep]:
             return [
                 await rl_step(
-                    self.learner, self.engine, self.driver, self.environment, self.config, "t", n
+                    self.learner, self.driver, self.publish, self.environment, self.config, "t", n
                 )
                 for n in range(count)
             ]

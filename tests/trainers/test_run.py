@@ -89,7 +89,7 @@ def config(**changed: Any) -> RunConfig:
             "environment": Characters.id,
             "device": "cpu",
             "torch_threads": 1,
-            "engine_slots": 16,
+            "engine": {"slots": 16},
             "checkpoint_every": 2,
             "model": TINY,
             "evaluation": {"tasks": 6, "max_tokens": 12},
