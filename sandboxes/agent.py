@@ -75,7 +75,7 @@ class Channel:
     """One running program or interpreter."""
 
     __slots__ = (
-        "busy", "control", "cpu_base_s", "cpu_s", "deadline", "fds", "id", "interactive",
+        "busy", "control", "counted", "cpu_base_s", "cpu_s", "deadline", "fds", "id", "interactive",
         "memory_bytes", "output_bytes", "pending", "pid", "python", "reason", "sent", "stage",
         "started", "started_tick",
     )  # fmt: skip
@@ -99,6 +99,7 @@ class Channel:
         self.deadline = self.started + wall_s if wall_s else float("inf")
         self.cpu_s, self.memory_bytes, self.output_bytes = cpu_s, memory_bytes, output_bytes
         self.sent, self.reason, self.cpu_base_s = 0, "", 0.0
+        self.counted = (0, 0)
 
 
 class Agent:
@@ -111,6 +112,7 @@ class Agent:
         self.workspace = "/workspace"
         self.environment: dict[str, str] = {}
         self.search_path: list[str] = []
+        self.counters: list[int] = []  # descriptors of the cgroup's counters
         self.next_tick = 0.0
         self.poller = select.poll()
         self.frame = mmap.mmap(-1, HEADER.size + CHUNK)
@@ -216,6 +218,8 @@ class Agent:
         self.workspace = config.get("workspace", self.workspace)
         self.environment = config.get("env", {})
         self.search_path = config.get("path", [])
+        if config.get("cgroup"):
+            self.counters = _open_counters()
         _libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -226,6 +230,21 @@ class Agent:
     def _write(self, view: memoryview) -> None:
         while len(view):
             view = view[os.write(self.write_fd, view) :]
+
+    def _count(self) -> tuple[int, int]:
+        """Read how often our own control group killed for memory and refused a process."""
+        if not self.counters:
+            return 0, 0
+        killed, denied = (os.pread(fd, 1024, 0).split() for fd in self.counters)
+        return int(killed[killed.index(b"oom_kill") + 1]), int(denied[denied.index(b"max") + 1])
+
+    def _counted(self, channel: Channel) -> dict[str, int]:
+        """Tell what was counted since the channel began."""
+        killed, denied = self._count()
+        return {
+            "oom_kills": killed - channel.counted[0],
+            "pids_denied": denied - channel.counted[1],
+        }
 
     def _done(self, channel_id: int, **fields: Any) -> None:
         self.send(DONE, channel_id, json.dumps(fields).encode())
@@ -253,6 +272,7 @@ class Agent:
             os.close(fd)
         channel = Channel(channel_id, pid, {out_read: STDOUT, err_read: STDERR}, True)
         channel.begin(*limits)
+        channel.counted = self._count()
         channel.stage = stage
         if ours is not None and theirs is not None:
             theirs.close()
@@ -277,6 +297,7 @@ class Agent:
     def _cell(self, channel: Channel, payload: bytes) -> None:
         channel.begin(*LIMITS.unpack_from(payload))
         channel.busy = True
+        channel.counted = self._count()
         channel.cpu_base_s = self._sample(channel)[0]
         text = payload[LIMITS.size :]
         channel.pending += LENGTH.pack(len(text)) + text if channel.python else text + b"\0"
@@ -320,7 +341,7 @@ class Agent:
         self._done(
             channel.id, exit_code=code, signal=None, reason=channel.reason, closed=False,
             wall_s=now - channel.started, cpu_s=max(0.0, cpu_s - channel.cpu_base_s),
-            max_rss_kib=rss >> 10,
+            max_rss_kib=rss >> 10, **self._counted(channel),
         )  # fmt: skip
 
     def _forward(self, channel: Channel, fd: int, once: bool = False) -> None:
@@ -494,13 +515,24 @@ class Agent:
             signal=os.WTERMSIG(status) if died else None, reason=channel.reason,
             closed=channel.interactive, wall_s=time.monotonic() - channel.started,
             cpu_s=usage.ru_utime + usage.ru_stime, max_rss_kib=usage.ru_maxrss,
-            setup_error=setup.decode(errors="replace"),
+            setup_error=setup.decode(errors="replace"), **self._counted(channel),
         )  # fmt: skip
 
 
 def channel_kind(channel: Channel, fd: int) -> int:
     """Tell which stream a pipe carries."""
     return channel.fds[fd]
+
+
+def _open_counters() -> list[int]:
+    """Open the counters of our control group, version 2 or 1, as a container shows them."""
+    for memory, pids in (
+        ("memory.events", "pids.events"),
+        ("memory/memory.oom_control", "pids/pids.events"),
+    ):
+        with contextlib.suppress(OSError):
+            return [os.open(f"/sys/fs/cgroup/{name}", os.O_RDONLY) for name in (memory, pids)]
+    return []
 
 
 def _number(answer: bytes) -> int:

@@ -149,8 +149,10 @@ SIGXCPU = 24
 
 
 def result_of(outcome: Outcome, *, out_of_memory: bool = False, pids_hit: bool = False) -> Result:
-    """Translate a DONE frame. The two flags are what the cgroup counted meanwhile."""
+    """Translate a DONE frame. The flags are what a cgroup counted meanwhile, if not the agent."""
     done = outcome.fields
+    out_of_memory = out_of_memory or done.get("oom_kills", 0) > 0
+    pids_hit = pids_hit or done.get("pids_denied", 0) > 0
     code, number = done.get("exit_code"), done.get("signal")
     status, by = REASONS.get(done.get("reason", ""), (None, ""))
     if status is None:

@@ -54,7 +54,7 @@ class Counts:
 class Meter(Protocol):
     """Holds limits on the whole sandbox from outside, and counts how often they bit."""
 
-    def apply(self, limits: Limits) -> None:
+    async def apply(self, limits: Limits) -> None:
         """Set the limits for what runs next."""
         ...
 
@@ -62,16 +62,24 @@ class Meter(Protocol):
         """Read the counters."""
         ...
 
+    async def died_of_memory(self, before: Counts) -> bool:
+        """Tell whether the agent, which is gone, fell with its programs for want of memory."""
+        ...
+
 
 class NoMeter:
     """Where nothing outside holds: the agent samples instead."""
 
-    def apply(self, limits: Limits) -> None:
+    async def apply(self, limits: Limits) -> None:
         """Do nothing."""
 
     def counts(self) -> Counts:
         """Count nothing."""
         return Counts()
+
+    async def died_of_memory(self, before: Counts) -> bool:
+        """Nothing here would know."""
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,15 +296,15 @@ class AgentSandbox:
     ) -> Result:
         """Send one request under the meter and translate its outcome."""
         self._check()
-        self._meter.apply(limits)
+        await self._meter.apply(limits)
         before = self._meter.counts()
         try:
             outcome = await self._client.call(
                 kind, payload, channel=channel, deadline_s=limits.wall_s + GRACE_S, phase="exec"
             )
         except SandboxLost:
-            if self._meter.counts().oom_kills > before.oom_kills:
-                # The agent fell with its programs. The sandbox is gone, and it is their doing.
+            if await self._meter.died_of_memory(before):
+                # The sandbox is gone, and it is their doing.
                 return Result(status=Status.MEMORY, enforced_by="cgroup", state_lost=True)
             raise
         except SandboxTimeout:
@@ -324,10 +332,10 @@ class AgentSandbox:
             return outcome
         raise file_error(path, outcome)
 
-    def open_interpreter(self, kind: str) -> int:
+    async def open_interpreter(self, kind: str) -> int:
         """Start a shell or interpreter and return its channel."""
         self._check()
-        self._meter.apply(self.limits)
+        await self._meter.apply(self.limits)
         channel = self._client.new_channel()
         self._client.send(wire.OPEN, channel, self.encode({"op": kind}, self.limits))
         return channel
@@ -372,7 +380,7 @@ class AgentInterpreter:
 
     async def _cell(self, text: str, limits: Limits) -> Result:
         if self._channel is None:
-            self._channel = self._sandbox.open_interpreter(self._kind)
+            self._channel = await self._sandbox.open_interpreter(self._kind)
         payload = pack_limits(limits, self._sandbox.samples_memory)
         payload += text.encode(errors="surrogatepass")
         try:

@@ -109,7 +109,7 @@ class Cgroup:
         for folder in {self._memory, self._pids}:
             (folder / "cgroup.procs").write_text(str(pid))
 
-    def apply(self, limits: Limits) -> None:
+    async def apply(self, limits: Limits) -> None:
         """Set memory and process limits, on all that runs in the group."""
         if limits == self._limits:
             return
@@ -130,6 +130,10 @@ class Cgroup:
             oom_kills=_number(self._memory / events, "oom_kill"),
             pids_denied=_number(self._pids / "pids.events", "max"),
         )
+
+    async def died_of_memory(self, before: Counts) -> bool:
+        """Tell by the counter."""
+        return self.counts().oom_kills > before.oom_kills
 
     def remove(self) -> None:
         """Kill what is left and delete the group."""

@@ -171,7 +171,7 @@ class NsBackend:
         """Open a box in a slot of its own."""
         slot = await self._take()
         try:
-            slot.meter.apply(limits)
+            await slot.meter.apply(limits)
             box = await slot.open_box(limits)
         except BaseException:
             await self._drop(slot)
@@ -210,12 +210,12 @@ class NsBackend:
         )
         slot = await self._take()
         try:
-            slot.meter.apply(limits)
+            await slot.meter.apply(limits)
             before = slot.meter.counts()
             try:
                 outcome = await slot.run(payload, limits, limits.wall_s + GRACE_S)
             except SandboxLost:
-                if slot.meter.counts().oom_kills > before.oom_kills:
+                if await slot.meter.died_of_memory(before):
                     return Result(status=Status.MEMORY, enforced_by="cgroup")
                 raise
             after = slot.meter.counts()
