@@ -1,27 +1,22 @@
 """Reinforcement learning with verified rewards, one step at a time.
 
-The step reads as the algorithm: roll out groups, centre each group's rewards, weigh, descend,
-publish the weights.
+The step reads as the algorithm: roll out groups, prepare them (advantages, weights, packing),
+descend, publish the weights.
 """
 
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from proofgym.agents import Assignment, Driver
 from proofgym.envs import Blame, Env, Episode, derive
-from proofgym.trainers.advantage import group_advantages
-from proofgym.trainers.batch import Batch, Weighted, pack, token_mean_weight
+from proofgym.trainers.algorithm import policy_loss, prepare
 from proofgym.trainers.errors import FaultRateError
 from proofgym.trainers.learner import Learner
-from proofgym.trainers.policy_loss import LossSums, PpoClipConfig, ppo_clip_loss
 from proofgym.trainers.run_config import RlConfig
-from proofgym.trainers.sample import Sample, samples_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +25,6 @@ class RlStep:
 
     metrics: dict[str, float]
     episodes: Sequence[Episode]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingGroup:
-    """Scored rollouts of one task, with the advantage of each."""
-
-    episodes: Sequence[Episode]
-    advantages: Sequence[float]
 
 
 async def rl_step(
@@ -73,12 +60,12 @@ async def rl_step(
     rolled = time.perf_counter()
     metrics = rollout_metrics(episodes)
     check_faults(episodes, config.max_fault_fraction)
-    groups = training_groups(episodes)
-    kept = [group for group in groups if any(group.advantages)]
-    metrics["group/frac_zero_std"] = 1.0 - len(kept) / len(groups) if groups else math.nan
+    prepared = prepare(episodes, config, learner)
+    metrics |= prepared.metrics
+    loss = policy_loss(config)
     trained_tokens = 0
-    for batches in _updates(learner, kept, config):
-        report = learner.step(batches, _policy_loss(config.loss))
+    for batches in prepared.updates:
+        report = learner.step(batches, loss)
         metrics |= report.metrics
         trained_tokens += report.tokens
     trained = time.perf_counter()
@@ -113,24 +100,6 @@ def draw_assignments(
         for group, task in enumerate(tasks)
         for rollout in range(config.group_size)
     ]
-
-
-def training_groups(episodes: Sequence[Episode]) -> list[TrainingGroup]:
-    """Group scored episodes and centre their rewards; groups of one are left out.
-
-    An unscored episode is left out of its group's mean: None never becomes 0.
-    """
-    by_group: dict[int, list[Episode]] = {}
-    for episode in episodes:
-        if episode.scored:
-            by_group.setdefault(episode.group, []).append(episode)
-    groups: list[TrainingGroup] = []
-    for members in by_group.values():
-        if len(members) >= 2:
-            rewards_1G = torch.tensor([[episode.reward for episode in members]])
-            advantages = group_advantages(rewards_1G)[0].tolist()
-            groups.append(TrainingGroup(episodes=members, advantages=advantages))
-    return groups
 
 
 def check_faults(episodes: Sequence[Episode], bound: float) -> None:
@@ -176,55 +145,6 @@ def rollout_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
         metrics[f"pass@1/{level}"] = _mean([float(episode.solved) for episode in chosen])
         metrics[f"tools/call_rate/{level}"] = _mean([float(e.tool_calls > 0) for e in chosen])
     return metrics
-
-
-def weigh(groups: Sequence[TrainingGroup]) -> list[Weighted]:
-    """Give every action token of the global batch the same weight, and its advantage."""
-    pairs: list[tuple[Sample, float]] = [
-        (sample, advantage)
-        for group in groups
-        for episode, advantage in zip(group.episodes, group.advantages, strict=True)
-        for sample in samples_of(episode)
-    ]
-    weight = token_mean_weight([sample for sample, _ in pairs])
-    return [Weighted(sample=sample, advantage=a, w_pg=weight) for sample, a in pairs]
-
-
-def _updates(
-    learner: Learner, groups: Sequence[TrainingGroup], config: RlConfig
-) -> list[list[Batch]]:
-    """Split the groups into one list of micro-batches for each optimiser step.
-
-    With several steps a batch, the later ones no longer start at the weights that the ratio is
-    anchored at, so those logprobs are taken first.
-    """
-    size = max(1, math.ceil(len(groups) / config.updates))
-    chunks = [groups[start : start + size] for start in range(0, len(groups), size)]
-    updates = [pack(weigh(chunk), token_budget=config.token_budget) for chunk in chunks]
-    if len(updates) > 1:
-        updates = [[_anchored(learner, batch) for batch in batches] for batches in updates]
-    return updates
-
-
-def _anchored(learner: Learner, batch: Batch) -> Batch:
-    with torch.no_grad():
-        return replace(batch, old_logp_N=learner.logprobs(batch).logp_N)
-
-
-def _policy_loss(clip: PpoClipConfig) -> Callable[[Tensor, Batch], LossSums]:
-    def loss(logp_N: Tensor, batch: Batch) -> LossSums:
-        action, device = batch.action_T, logp_N.device
-        old_logp_N = logp_N.detach() if batch.old_logp_N is None else batch.old_logp_N
-        return ppo_clip_loss(
-            logp_N,
-            old_logp_N,
-            batch.behaviour_logp_T[action].to(device),
-            batch.advantage_T[action].to(device),
-            batch.w_pg_T[action].to(device),
-            clip,
-        )
-
-    return loss
 
 
 def _blamed(episode: Episode, blame: Blame) -> bool:

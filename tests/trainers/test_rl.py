@@ -32,6 +32,7 @@ from proofgym.envs import (
     environment_class,
     tool,
 )
+from proofgym.trainers.algorithm import training_groups, weigh
 from proofgym.trainers.batch import pack
 from proofgym.trainers.errors import FaultRateError
 from proofgym.trainers.learner import Learner, OptimizerConfig
@@ -41,8 +42,6 @@ from proofgym.trainers.rl import (
     draw_assignments,
     rl_step,
     rollout_metrics,
-    training_groups,
-    weigh,
 )
 from proofgym.trainers.run_config import RlConfig
 from proofgym.verifiers import ErrorKind, Score, Secret, Task, verifier
