@@ -14,11 +14,16 @@ from proofgym.envs.snapshot import Snapshot
 from proofgym.envs.stop import Blame, Fault, Stop
 from proofgym.envs.tasks import Split, TaskSource, content_share, generated, listed, rows
 from proofgym.envs.text_space import AnyText
-from proofgym.envs.tools import Tool, ToolFault, tool
+from proofgym.envs.tools import Tool, ToolFault, bash_tool, python_tool, tool
+from proofgym.sandboxes import BlockingSandbox as Sandbox
+from proofgym.sandboxes import BridgedSandbox as AsyncSandbox
+from proofgym.sandboxes import Limits as SandboxLimits
+from proofgym.sandboxes import SandboxSpec
 
 __all__ = [
     "SCHEMA_VERSION",
     "AnyText",
+    "AsyncSandbox",
     "Blame",
     "DataError",
     "Demonstrator",
@@ -31,6 +36,9 @@ __all__ = [
     "Limits",
     "Opening",
     "Sampling",
+    "Sandbox",
+    "SandboxLimits",
+    "SandboxSpec",
     "Session",
     "Snapshot",
     "Source",
@@ -43,6 +51,7 @@ __all__ = [
     "Transition",
     "Turn",
     "UnknownEnvError",
+    "bash_tool",
     "content_share",
     "derive",
     "environment_class",
@@ -51,6 +60,7 @@ __all__ = [
     "listed",
     "make",
     "message_of",
+    "python_tool",
     "register",
     "rows",
     "text_of",

@@ -46,6 +46,8 @@ def recorded_reset(raw: RawReset) -> RawReset:
     def reset(
         self: "Env", *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[str, dict[str, Any]]:
+        if self.session is not None:
+            self.session.workspace.close()
         self.session = None
         observation, info = raw(self, seed=seed, options=options)
         if not isinstance(observation, str):

@@ -8,6 +8,15 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+def in_a_loop() -> bool:
+    """Tell whether an event loop runs in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def run_straight(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never waits, without an event loop: some 0.2 microseconds.
 
@@ -25,9 +34,7 @@ def run_straight(work: Coroutine[Any, Any, T]) -> T:
 
 def run_in_loop(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that may wait, also from inside a running event loop (a notebook's)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not in_a_loop():
         return asyncio.run(work)
     results: list[T] = []
     errors: list[BaseException] = []

@@ -15,5 +15,9 @@ BUNDLED: Mapping[str, tuple[str, str]] = {
         "proofgym.envs.library.calculator:Calculator",
         "Sums to do in the head, and products to do with a calculator that costs a little.",
     ),
+    "tools/python-v0": (
+        "proofgym.envs.library.python_sums:PythonSums",
+        "Run a given program with Python, and answer with a number that it makes.",
+    ),
 }
 """Id -> (module:Class, one line)."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from proofgym.envs.demonstrator import Demonstrator, demonstrator
 from proofgym.envs.errors import EnvError
-from proofgym.envs.tools import INJECTORS, AnyTool, Tool
+from proofgym.envs.tools import AnyTool, Tool
 from proofgym.verifiers import Verifier
 
 _ID = re.compile(r"(?P<suite>[A-Za-z0-9_-]+)/(?P<name>[A-Za-z0-9_.-]+)-v(?P<version>\d+)")
@@ -70,7 +70,6 @@ def collect_tools(cls: type, listed: Sequence[Any]) -> dict[str, AnyTool]:
         tool = entry if isinstance(entry, Tool) else _made_tool(cls, entry)
         if found.get(tool.name, tool) is not tool:
             raise EnvError(f"{cls.__name__}: two tools are named {tool.name!r}.")
-        _check_injected(cls, tool)
         found[tool.name] = tool
     return found
 
@@ -82,15 +81,6 @@ def _made_tool(cls: type, entry: object) -> AnyTool:
         f"{cls.__name__}.tools must hold functions, got {type(entry).__name__}. Decorate them with "
         "@proofgym.tool to give them a timeout or a name."
     )
-
-
-def _check_injected(cls: type, tool: AnyTool) -> None:
-    for parameter in inspect.signature(tool.function).parameters.values():
-        if parameter.name == "box" and "box" not in INJECTORS:
-            raise EnvError(
-                f"{cls.__name__}: tool {tool.name!r} asks for `box`, a sandbox, and this version "
-                "of proofgym has none to give. Leave the parameter out."
-            )
 
 
 def collect_demonstrators(cls: type) -> dict[str, Demonstrator]:
@@ -142,3 +132,11 @@ def check_rubric(cls: type, rubric: object) -> None:
 def waits(start: Callable[..., Any], tools: Mapping[str, AnyTool]) -> bool:
     """Whether anything of an environment must be awaited, so that it needs an event loop."""
     return inspect.iscoroutinefunction(start) or any(tool.is_async for tool in tools.values())
+
+
+def threads(tools: Mapping[str, AnyTool]) -> bool:
+    """Whether a tool may have to leave a running event loop for a thread."""
+    return any(
+        tool.timeout_s is not None or "box" in inspect.signature(tool.function).parameters
+        for tool in tools.values()
+    )

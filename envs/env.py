@@ -18,7 +18,7 @@ from proofgym.envs.adapter import (
     recorded_reset,
     recorded_step,
 )
-from proofgym.envs.blocking import run_in_loop, run_straight
+from proofgym.envs.blocking import in_a_loop, run_in_loop, run_straight
 from proofgym.envs.demonstrator import Demonstrator
 from proofgym.envs.derive import derive
 from proofgym.envs.errors import EnvError, InfraError
@@ -30,6 +30,7 @@ from proofgym.envs.stop import Stop
 from proofgym.envs.tasks import Split, listed
 from proofgym.envs.text_space import AnyText
 from proofgym.envs.tools import AnyTool
+from proofgym.sandboxes import SandboxSpec
 from proofgym.verifiers import Message, Role, Task, Verifier
 
 T = TypeVar("T")
@@ -58,6 +59,8 @@ class Env(gymnasium.Env[str, Any]):
         rubric: what the finished episode is worth, added to the last turn's reward. Without one
             it is worth the sum of the turns' rewards, or 1 or 0 for ``finish(solved=...)``.
         limits: how far an episode may go.
+        sandbox: which sandbox tools get as ``box``; each episode has its own, made when first
+            used. ``snapshot`` and ``fork`` copy its files, not what runs in it.
         oracle: a scripted policy that gets full marks: ``function(task)`` returns all that it says
             (a text, a Message, or a list with one for each turn), ``function(task, messages)``
             what it says next.
@@ -75,6 +78,7 @@ class Env(gymnasium.Env[str, Any]):
     tools: ClassVar[Sequence[Any]] = ()
     rubric: ClassVar[Verifier | None] = None
     limits: ClassVar[Limits] = Limits()
+    sandbox: ClassVar[SandboxSpec] = SandboxSpec()
     oracle: ClassVar[Any] = None
     demonstrators: ClassVar[Mapping[str, Any]] = {}
     tools_by_name: ClassVar[Mapping[str, AnyTool]] = {}
@@ -82,6 +86,7 @@ class Env(gymnasium.Env[str, Any]):
     _own_step: ClassVar[RawStep | None] = None
     _own_reset: ClassVar[bool] = False
     _waits: ClassVar[bool] = False
+    _threads: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, id: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -96,6 +101,7 @@ class Env(gymnasium.Env[str, Any]):
         cls.demonstrators = declaration.collect_demonstrators(cls)
         cls.oracle = cls.demonstrators.get("oracle")
         cls._waits = declaration.waits(cls.start, cls.tools_by_name)
+        cls._threads = declaration.threads(cls.tools_by_name)
         if "step" in vars(cls):
             raw: Any = vars(cls)["step"]
             cls._own_step = staticmethod(raw)
@@ -138,6 +144,7 @@ class Env(gymnasium.Env[str, Any]):
         """
         if not self._own_reset:
             posed = task or self._draw(seed, Split(split))
+            self._leave()
             self.session = await flow.begin(self, posed, seed)
             return flow.opening_of(self, self.session)
         options = {"split": Split(split), **({} if task is None else {"task": task})}
@@ -192,6 +199,7 @@ class Env(gymnasium.Env[str, Any]):
         """
         super().reset(seed=seed)
         task, episode_seed, split = self._chosen or self._choose(options or {})
+        self._leave()
         work = flow.begin(self, task or self._draw(episode_seed, split), episode_seed)
         self.session = session = run_in_loop(work) if self._waits else run_straight(work)
         info = {
@@ -217,7 +225,8 @@ class Env(gymnasium.Env[str, Any]):
         message = message_of(action)
         session = self._live() if self.inside_step else self.begin_turn(message)
         work = flow.advance(self, session, message, blocking=True)
-        transition = run_in_loop(work) if self._waits else run_straight(work)
+        waits = self._waits or (self._threads and in_a_loop())
+        transition = run_in_loop(work) if waits else run_straight(work)
         self.passed_on = transition
         return self.five_tuple(transition)
 
@@ -225,6 +234,10 @@ class Env(gymnasium.Env[str, Any]):
         """Return the conversation so far as plain text."""
         messages = self.session.messages if self.session is not None else []
         return "\n".join(f"[{message.role.value}] {text_of(message)}" for message in messages)
+
+    def close(self) -> None:
+        """End the live episode's sandbox, if it has one."""
+        self._leave()
 
     # what can be asked
 
@@ -263,7 +276,10 @@ class Env(gymnasium.Env[str, Any]):
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot of this instance or of another one of its class."""
+        left = self.session
         snapshot.restore(self)
+        if left is not None:
+            left.workspace.close()
 
     def fork(self, count: int) -> list[Self]:
         """Return so many environments that continue from here, each on its own."""
@@ -305,6 +321,10 @@ class Env(gymnasium.Env[str, Any]):
             stop is not None and stop.truncated,
             info,
         )
+
+    def _leave(self) -> None:
+        if self.session is not None:
+            self.session.workspace.close()
 
     def _live(self) -> Session:
         session = self.episode

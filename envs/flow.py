@@ -10,6 +10,7 @@ from proofgym.envs.observation import Opening, Transition
 from proofgym.envs.session import Session
 from proofgym.envs.stop import Blame, Fault, Stop
 from proofgym.envs.tools import run_call
+from proofgym.sandboxes import SandboxError, SandboxFileError, Workspace
 from proofgym.verifiers import ErrorKind, Message, Role, Score, Task, Transcript, system, user
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def new_session(env: "Env", task: Task, seed: int) -> Session:
         task=task,
         seed=seed,
         messages=[*opening, *task.messages],
+        workspace=Workspace(env.sandbox),
     )
 
 
@@ -51,8 +53,12 @@ async def begin(env: "Env", task: Task, seed: int) -> Session:
         if waiting is not None:
             await waiting
     except InfraError:
+        session.workspace.close()
         raise
     except Exception as error:
+        session.workspace.close()
+        if isinstance(error, SandboxError) and not isinstance(error, SandboxFileError):
+            raise InfraError(f"{env.id}: start() lost its sandbox: {error}") from error
         raise EnvError(f"{env.id}: start() raised {type(error).__name__}: {error}.") from error
     return session
 
@@ -138,6 +144,7 @@ def ended(
 ) -> Transition:
     """Close the episode: the last turn's reward gets the score's worth, if there is a score."""
     session.over = True
+    session.workspace.close()
     fault = None
     if score.error is not None:  # without a value: worth is 0 and changes nothing
         lost = score.error.kind is ErrorKind.LOST

@@ -8,6 +8,7 @@ import numpy as np
 
 from proofgym.envs.derive import derive
 from proofgym.envs.errors import EnvError
+from proofgym.sandboxes import BlockingSandbox, BridgedInterpreter, BridgedSandbox, Workspace
 from proofgym.verifiers import ErrorKind, Message, Score, Task
 
 
@@ -22,6 +23,7 @@ class Session:
         rewards: one number for each turn so far.
         turns, tool_calls: how many so far.
         tool_errors: how often each kind of tool error happened.
+        workspace: the episode's sandbox, which exists once it is used.
     """
 
     __slots__ = (
@@ -40,10 +42,18 @@ class Session:
         "tool_calls",
         "tool_errors",
         "turns",
+        "workspace",
     )
 
     def __init__(
-        self, *, env_id: str, version: int, task: Task, seed: int, messages: list[Message]
+        self,
+        *,
+        env_id: str,
+        version: int,
+        task: Task,
+        seed: int,
+        messages: list[Message],
+        workspace: Workspace | None = None,
     ) -> None:
         self.task = task
         self.seed = seed
@@ -56,6 +66,7 @@ class Session:
         self.over = False
         self.solved: bool | None = None
         self.closing_text = ""
+        self.workspace = workspace or Workspace()
         self._finished = False
         self._rewarded = False
         self._rng: np.random.Generator | None = None
@@ -72,6 +83,19 @@ class Session:
     def finished(self) -> bool:
         """Whether the author has called :meth:`finish`."""
         return self._finished
+
+    @property
+    def box(self) -> BlockingSandbox:
+        """The episode's sandbox, opened now if it was not. It blocks: async code uses `abox`."""
+        return self.workspace.blocking()
+
+    async def abox(self) -> BridgedSandbox:
+        """Return the episode's sandbox, opened now if it was not."""
+        return await self.workspace.bridged()
+
+    async def interpreter(self, kind: str) -> BridgedInterpreter:
+        """Return the episode's own "python" session or "shell", the same one on every call."""
+        return await self.workspace.interpreter(kind)
 
     def reward(self, amount: float) -> None:
         """Add to this turn's reward. In ``start`` it counts for the first turn."""
@@ -131,4 +155,5 @@ class Session:
         twin.tool_errors = dict(self.tool_errors)
         twin.state = copy.deepcopy(self.state, memo)
         twin._rng = copy.deepcopy(self._rng, memo)
+        twin.workspace = copy.deepcopy(self.workspace, memo)
         return twin

@@ -8,6 +8,7 @@ from proofgym.gymnasium_link import register_with_gymnasium
 if TYPE_CHECKING:
     from proofgym.envs import (
         AnyText,
+        AsyncSandbox,
         DataError,
         Demonstrator,
         Env,
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
         InfraError,
         Limits,
         Opening,
+        Sandbox,
+        SandboxLimits,
+        SandboxSpec,
         Session,
         Snapshot,
         Split,
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
         ToolError,
         Transition,
         UnknownEnvError,
+        bash_tool,
         content_share,
         derive,
         environment_class,
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
         list_envs,
         listed,
         make,
+        python_tool,
         register,
         rows,
         tool,
@@ -81,6 +87,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnyText",
+    "AsyncSandbox",
     "DataError",
     "Demonstrator",
     "Env",
@@ -94,6 +101,9 @@ __all__ = [
     "Opening",
     "Panel",
     "Role",
+    "Sandbox",
+    "SandboxLimits",
+    "SandboxSpec",
     "Score",
     "ScoreError",
     "Secret",
@@ -113,6 +123,7 @@ __all__ = [
     "Verifier",
     "VerifierError",
     "assistant",
+    "bash_tool",
     "calls_used",
     "choice",
     "constitution",
@@ -137,6 +148,7 @@ __all__ = [
     "numeric",
     "pairwise",
     "pattern",
+    "python_tool",
     "register",
     "rows",
     "structured_output",
@@ -152,6 +164,12 @@ __all__ = [
 
 _AREAS = {
     "proofgym.envs": (
+        "AsyncSandbox",
+        "Sandbox",
+        "SandboxLimits",
+        "SandboxSpec",
+        "bash_tool",
+        "python_tool",
         "AnyText",
         "DataError",
         "Demonstrator",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
+from proofgym.sandboxes.calls import Calls, as_coroutine
 from proofgym.sandboxes.protocol import (
     FileEntry,
     Interpreter,
@@ -49,22 +50,14 @@ class BlockingSandbox:
         inner: Sandbox,
         loop: asyncio.AbstractEventLoop,
         on_close: Callable[[], None] | None = None,
+        *,
+        calls: Calls | None = None,
     ) -> None:
         self._inner, self._loop, self._on_close = inner, loop, on_close
+        self._calls = calls or Calls(loop)
 
     def _wait(self, awaitable: Awaitable[T]) -> T:
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        coroutine = _as_coroutine(awaitable)
-        if running is self._loop:
-            coroutine.close()
-            raise RuntimeError(
-                "a blocking sandbox was called on its own event loop, which would never return. "
-                "Make the function async and await the sandbox itself, or call from a thread."
-            )
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        return self._calls.wait(awaitable)
 
     @property
     def id(self) -> str:
@@ -145,14 +138,6 @@ class BlockingSandbox:
         self.close()
 
 
-async def _await(awaitable: Awaitable[T]) -> T:
-    return await awaitable
-
-
-def _as_coroutine(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
-    return awaitable if asyncio.iscoroutine(awaitable) else _await(awaitable)
-
-
 def open_sandbox(
     backend: str = "auto",
     *,
@@ -169,7 +154,7 @@ def open_sandbox(
     thread.start()
 
     def wait(awaitable: Awaitable[T]) -> T:
-        return asyncio.run_coroutine_threadsafe(_as_coroutine(awaitable), loop).result()
+        return asyncio.run_coroutine_threadsafe(as_coroutine(awaitable), loop).result()
 
     def stop() -> None:
         loop.call_soon_threadsafe(loop.stop)

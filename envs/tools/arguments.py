@@ -11,6 +11,7 @@ import numpy as np
 
 from proofgym.envs.errors import EnvError
 from proofgym.envs.session import Session
+from proofgym.sandboxes import BlockingSandbox, BridgedSandbox, Sandbox
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -121,7 +122,7 @@ def _injection(name: str, hint: Any) -> str | None:
         return "episode"
     if hint is np.random.Generator:
         return "rng"
-    if getattr(hint, "__name__", "") == "Sandbox":
+    if hint in (BlockingSandbox, BridgedSandbox, Sandbox):
         return "box"
     return name if name in INJECTED else None
 

@@ -10,9 +10,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from proofgym.envs.blocking import in_a_loop
 from proofgym.envs.errors import InfraError, ToolError
 from proofgym.envs.session import Session
 from proofgym.envs.tools.tool import Tool
+from proofgym.sandboxes import (
+    BlockingSandbox,
+    BridgedSandbox,
+    Calls,
+    SandboxError,
+    SandboxFileError,
+    shared_sandboxes,
+)
 from proofgym.verifiers import SecretLeakError, ToolCall
 
 
@@ -47,7 +56,7 @@ INJECTORS: Mapping[str, Callable[[Session], Any]] = {
     "episode": lambda session: session,
     "rng": lambda session: session.rng,
 }
-"""How a hidden parameter is filled in. An environment that asks for another one is refused."""
+"""How a hidden parameter is filled in, beside ``box``, which may have to wait."""
 
 
 async def run_call(
@@ -63,7 +72,7 @@ async def run_call(
         alone: whether it is the only call of its message, as an exclusive tool must be.
 
     Raises:
-        InfraError: the tool said that something outside failed.
+        InfraError: the tool said that something outside failed, or its sandbox broke.
         SecretLeakError: the tool tried to show the policy a Secret.
     """
     if call.error is not None:
@@ -81,13 +90,24 @@ async def run_call(
     # the values as validated, not dumped: a parameter may be a model of its own
     values = model.__dict__.values()
     arguments = dict(zip(signature.names, values, strict=True))
-    for name, source in signature.injected.items():
-        arguments[name] = INJECTORS[source](session)
+    calls: Calls | None = None
     try:
-        result = await _invoke(tool, owner, arguments)
+        for name, source in signature.injected.items():
+            if source == "box":  # opened before the tool's clock starts: waiting is not its doing
+                calls = calls or Calls(shared_sandboxes().calls.loop)
+                arguments[name] = await _box(tool, session, calls)
+            else:
+                arguments[name] = INJECTORS[source](session)
+        result = await _invoke(tool, owner, arguments, threaded=calls is not None)
     except (InfraError, SecretLeakError):
         raise
+    except SandboxFileError as error:
+        return _bad(ToolFault.RAISED, str(error))
+    except SandboxError as error:
+        raise InfraError(f"tool {tool.name!r} lost its sandbox: {error}") from error
     except _TooLateError:
+        if calls is not None:
+            calls.cancel()  # what it still runs there ends; the files stay
         return _bad(ToolFault.TIMEOUT, f"{tool.name} took longer than {tool.timeout_s:g} s")
     except ToolError as error:
         return _bad(ToolFault.RAISED, str(error))
@@ -96,9 +116,26 @@ async def run_call(
     return Outcome(text=_shown(result, tool.max_output_chars), ends=tool.terminal)
 
 
-async def _invoke(tool: AnyTool, owner: object, arguments: dict[str, Any]) -> Any:
+async def _box(tool: AnyTool, session: Session, calls: Calls) -> BlockingSandbox | BridgedSandbox:
+    if tool.is_async:
+        return await session.workspace.bridged(calls)
+    if not in_a_loop():
+        return session.workspace.blocking(calls)
+    return await asyncio.to_thread(session.workspace.blocking, calls)
+
+
+async def _invoke(
+    tool: AnyTool, owner: object, arguments: dict[str, Any], *, threaded: bool
+) -> Any:
+    """Call the tool's function.
+
+    Args:
+        tool, owner, arguments: what to call.
+        threaded: it blocks on a sandbox, so it must not hold up the event loop, if there is one.
+    """
     positional = (owner,) if tool.is_method else ()
-    if tool.timeout_s is None:
+    threaded = threaded and not tool.is_async and in_a_loop()
+    if tool.timeout_s is None and not threaded:
         result = tool.function(*positional, **arguments)
         return await result if tool.is_async else result
     if tool.is_async:
@@ -121,7 +158,7 @@ class _TooLateError(Exception):
     """Our limit on a tool passed."""
 
 
-async def _within(waiting: Coroutine[Any, Any, Any], seconds: float) -> Any:
+async def _within(waiting: Coroutine[Any, Any, Any], seconds: float | None) -> Any:
     async def caught() -> Any:
         try:
             return await waiting
@@ -134,7 +171,7 @@ async def _within(waiting: Coroutine[Any, Any, Any], seconds: float) -> Any:
         raise _TooLateError from None
 
 
-async def _in_thread(work: Callable[[], Any], seconds: float) -> Any:
+async def _in_thread(work: Callable[[], Any], seconds: float | None) -> Any:
     future: Future[Any] = Future()
 
     def run() -> None:
@@ -151,9 +188,7 @@ async def _in_thread(work: Callable[[], Any], seconds: float) -> Any:
     # that hangs would hang the program with it
     threading.Thread(target=run, daemon=True, name="proofgym-tool").start()
     try:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:  # gymnasium's face, which runs without an event loop
+        if not in_a_loop():
             return future.result(seconds)
         return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
     except TimeoutError:  # concurrent.futures' TimeoutError is the same class since 3.11

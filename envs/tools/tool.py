@@ -80,14 +80,18 @@ def tool(function: Callable[..., Any] | None = None, /, **rules: Any) -> Any:
 
     The schema that the policy sees comes from the type hints and the docstring (its ``Args:``
     section describes the parameters). Parameters named ``episode``, ``rng`` or ``box`` are filled
-    in by the runtime and hidden. The function may be async. What it returns is shown to the
-    policy: text as it is, anything else as JSON. What it raises is shown too, and the episode
-    goes on; raise :class:`ToolError` for a message without the type's name.
+    in by the runtime and hidden: the live episode, its random generator, and its sandbox, which
+    is a :class:`proofgym.Sandbox` for a plain function and a :class:`proofgym.AsyncSandbox` for
+    an async one. A sandbox that breaks ends the episode as an infrastructure fault; what the
+    policy's program does in it is a result. The function may be async. What it returns is shown
+    to the policy: text as it is, anything else as JSON. What it raises is shown too, and the
+    episode goes on; raise :class:`ToolError` for a message without the type's name.
 
     Args:
         name: instead of the function's own.
-        timeout_s: wall limit. An async tool is cancelled. A sync one then runs in a thread of its
-            own, which Python cannot kill: it is left behind. None runs a sync tool in place.
+        timeout_s: wall limit, which waiting for a sandbox does not count against; what the tool
+            runs there is killed. An async tool is cancelled. A sync one then runs in a thread of
+            its own, which Python cannot kill: it is left behind. None runs a sync tool in place.
         exclusive: must be the only call of its message.
         terminal: ends the episode when it has run without an error.
         max_output_chars: a longer output loses its middle.

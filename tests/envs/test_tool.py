@@ -264,12 +264,3 @@ def variadic(*x: int) -> str:
 def test_a_signature_that_cannot_be_described_is_refused(function: Any, told: str) -> None:
     with pytest.raises(EnvError, match=told):
         _ = tool(function).signature
-
-
-def test_a_tool_that_wants_a_sandbox_is_refused_while_there_is_none() -> None:
-    @tool
-    def python(code: str, box: Any) -> str:
-        return code
-
-    with pytest.raises(EnvError, match="a sandbox"):
-        type("Boxed", (Env,), {"tools": (python,)})
