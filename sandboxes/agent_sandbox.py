@@ -90,11 +90,13 @@ class Enforcement:
         sample_memory: the agent sums the tree's memory, for want of a memory cgroup.
         processes_by_rlimit: RLIMIT_NPROC counts this sandbox alone (own user namespace or uid).
         process_base: what RLIMIT_NPROC counts besides the sandbox, where the user id is shared.
+        queues_by_rlimit: the kernel takes RLIMIT_MSGQUEUE; gVisor's refuses it.
     """
 
     sample_memory: bool = False
     processes_by_rlimit: bool = True
     process_base: int = 0
+    queues_by_rlimit: bool = True
 
 
 def rlimits(limits: Limits, enforcement: Enforcement) -> dict[str, int]:
@@ -104,8 +106,9 @@ def rlimits(limits: Limits, enforcement: Enforcement) -> dict[str, int]:
         "NOFILE": limits.open_files,
         "FSIZE": limits.disk_mib << 20,
         "MEMLOCK": 64 << 10,
-        "MSGQUEUE": 64 << 10,
     }
+    if enforcement.queues_by_rlimit:
+        values["MSGQUEUE"] = 64 << 10
     if enforcement.processes_by_rlimit:
         values["NPROC"] = enforcement.process_base + limits.processes
     if enforcement.sample_memory:

@@ -41,6 +41,18 @@ def _landlock(_: bool) -> Backend:
     return LandlockBackend()
 
 
+def _docker(_: bool) -> Backend:
+    from proofgym.sandboxes.docker.backend import DockerBackend
+
+    return DockerBackend()
+
+
+def _docker_runsc(_: bool) -> Backend:
+    from proofgym.sandboxes.docker.backend import gvisor_backend
+
+    return gvisor_backend()
+
+
 def _unsafe_local(trusted: bool) -> Backend:
     from proofgym.sandboxes.unsafe_local import UnsafeLocalBackend
 
@@ -49,7 +61,8 @@ def _unsafe_local(trusted: bool) -> Backend:
 
 # Name -> what makes it, given the word of trust. Imported when asked for.
 _BACKENDS: dict[str, Callable[[bool], Backend]] = {
-    "ns": _ns, "landlock": _landlock, "unsafe-local": _unsafe_local,
+    "ns": _ns, "landlock": _landlock, "docker": _docker, "docker+runsc": _docker_runsc,
+    "unsafe-local": _unsafe_local,
 }  # fmt: skip
 
 
@@ -105,7 +118,9 @@ async def select_backend(
             continue
         log_isolation(backend.isolation)
         return backend
-    remedies = [f"For {word}: {REQUIREMENTS[word]}." for word in sorted(lacking)] or [REMEDIES]
+    remedies = [f"For {word}: {REQUIREMENTS[word]}." for word in sorted(lacking)]
+    if not lacking and name in ("auto", *AUTOMATIC):
+        remedies = [REMEDIES]
     raise SandboxUnavailable(
         f"no sandbox works here as asked for. {'; '.join(reasons)}. {' '.join(remedies)}"
     )

@@ -18,11 +18,11 @@ _ALLOW, _KILL = 0x7FFF0000, 0x80000000
 _EPERM, _ENOSYS, _EAFNOSUPPORT = 0x50000 | 1, 0x50000 | 38, 0x50000 | 97
 _CLONE3 = 435  # its flags lie in memory that a filter cannot read: glibc falls back to clone
 _NEWEST = 470  # numbers above are calls that this list does not know yet
-_NAMESPACES = 0x7E020000
-_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
-_PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
-_FAMILIES = (1, 2, 10)  # unix, inet, inet6
-_CHECKED = ("clone", "socket", "ioctl", "personality")
+NAMESPACES = 0x7E020000
+TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
+FAMILIES = (1, 2, 10)  # unix, inet, inet6
+CHECKED = ("clone", "socket", "ioctl", "personality")
 
 Instruction = tuple[int, int, int, int]
 
@@ -49,10 +49,10 @@ def _returns(value: int) -> Instruction:
 def _argument_rules(table: dict[str, int], same_user: bool) -> list[Instruction]:
     """Check the calls whose arguments decide. Each rule is skipped unless the number matches."""
     rules: dict[str, list[Instruction]] = {
-        "clone": [(_LD, 0, 0, _ARG0), (_JSET, 0, 1, _NAMESPACES), _returns(_EPERM)],
+        "clone": [(_LD, 0, 0, _ARG0), (_JSET, 0, 1, NAMESPACES), _returns(_EPERM)],
         "socket": [
             (_LD, 0, 0, _ARG0),
-            *((_JEQ, len(_FAMILIES) - i, 0, family) for i, family in enumerate(_FAMILIES)),
+            *((_JEQ, len(FAMILIES) - i, 0, family) for i, family in enumerate(FAMILIES)),
             _returns(_EAFNOSUPPORT),
             (_LD, 0, 0, _ARG1),
             (_AND, 0, 0, 0xF),
@@ -61,13 +61,13 @@ def _argument_rules(table: dict[str, int], same_user: bool) -> list[Instruction]
         ],
         "ioctl": [
             (_LD, 0, 0, _ARG1),
-            (_JEQ, 1, 0, _TIOCSTI),
-            (_JEQ, 0, 1, _TIOCLINUX),
+            (_JEQ, 1, 0, TIOCSTI),
+            (_JEQ, 0, 1, TIOCLINUX),
             _returns(_EPERM),
         ],
         "personality": [
             (_LD, 0, 0, _ARG0),
-            *((_JEQ, len(_PERSONALITIES) - i, 0, value) for i, value in enumerate(_PERSONALITIES)),
+            *((_JEQ, len(PERSONALITIES) - i, 0, value) for i, value in enumerate(PERSONALITIES)),
             _returns(_EPERM),
         ],
     }
@@ -100,7 +100,7 @@ def instructions(
     plain = {
         number
         for name, number in table.items()
-        if name not in _CHECKED
+        if name not in CHECKED
         and not (same_user and name == "prlimit64")
         and (memfd or name != "memfd_create")
     }

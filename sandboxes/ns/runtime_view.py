@@ -19,7 +19,7 @@ _CONFIGURATION = (
     "/etc/localtime", "/etc/mime.types",
 )  # fmt: skip
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-_FILES = {
+FILES = {
     "/etc/passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\n"
     "sandbox:x:1000:1000:sandbox:/workspace:/bin/sh\n",
     "/etc/group": "root:x:0:\nsandbox:x:1000:\n",
@@ -70,7 +70,7 @@ def runtime_view(packages: Sequence[str] = ()) -> RuntimeView:
     return RuntimeView(
         binds=binds,
         links=links,
-        files=dict(_FILES),
+        files=dict(FILES),
         python=python,
         search_path=list(dict.fromkeys([*search, *map(os.path.realpath, packages)])),
         environment={

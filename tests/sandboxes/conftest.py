@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from proofgym.sandboxes.docker.backend import DockerBackend, gvisor_backend
 from proofgym.sandboxes.errors import SandboxUnavailable
 from proofgym.sandboxes.landlock.backend import LandlockBackend
 from proofgym.sandboxes.ns.backend import NsBackend, NsConfig
@@ -22,12 +23,16 @@ BACKENDS = {
     "ns": NsBackend,
     "ns-sampled": lambda: NsBackend(NsConfig(use_cgroups=False)),
     "landlock": LandlockBackend,
+    "docker": DockerBackend,
+    "docker+runsc": gvisor_backend,
     "unsafe-local": lambda: UnsafeLocalBackend(i_trust_this_code=True),
 }
 MARKS = {
     "ns": pytest.mark.namespaces,
     "ns-sampled": pytest.mark.namespaces,
     "landlock": (),
+    "docker": pytest.mark.docker,
+    "docker+runsc": (pytest.mark.docker, pytest.mark.slow),
     "unsafe-local": (),
 }
 # Markers of tests, and the backends that do not promise what these test.
