@@ -5,7 +5,7 @@ configuration, and takes optimiser steps on what comes out.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,6 +19,9 @@ from proofgym.trainers.policy_loss import LossSums, ppo_clip_loss
 from proofgym.trainers.run_config import RlConfig
 from proofgym.trainers.sample import Sample, samples_of
 
+RolloutKey = tuple[int, int]
+"""An episode's group and its rollout in it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
@@ -27,10 +30,12 @@ class Prepared:
     Args:
         updates: the micro-batches of each optimiser step; empty where nothing is to be learned.
         metrics: of the groups and their advantages.
+        filtered: why a scored episode is not trained on, for each such one; the ledger keeps it.
     """
 
     updates: Sequence[Sequence[Batch]]
     metrics: dict[str, float]
+    filtered: Mapping[RolloutKey, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,11 @@ def prepare(episodes: Sequence[Episode], config: RlConfig, learner: Learner) -> 
     groups = training_groups(episodes)
     kept = [group for group in groups if any(group.advantages)]
     flat = 1.0 - len(kept) / len(groups) if groups else math.nan
-    return Prepared(updates=_updates(kept, config, learner), metrics={"group/frac_zero_std": flat})
+    return Prepared(
+        updates=_updates(kept, config, learner),
+        metrics={"group/frac_zero_std": flat},
+        filtered=_filtered(episodes, groups, kept),
+    )
 
 
 def policy_loss(config: RlConfig) -> LossFunction:
@@ -100,6 +109,23 @@ def weigh(groups: Sequence[TrainingGroup]) -> list[Weighted]:
     ]
     weight = token_mean_weight([sample for sample, _ in pairs])
     return [Weighted(sample=sample, advantage=a, w_pg=weight) for sample, a in pairs]
+
+
+def _filtered(
+    episodes: Sequence[Episode], groups: Sequence[TrainingGroup], kept: Sequence[TrainingGroup]
+) -> dict[RolloutKey, str]:
+    reasons = {_key(one): "alone in its group" for one in episodes if one.scored}
+    reasons |= {_key(one): "equal rewards" for group in groups for one in group.episodes}
+    for group in kept:
+        for one in group.episodes:
+            del reasons[_key(one)]
+            if not one.sampled_tokens:
+                reasons[_key(one)] = "no tokens"
+    return reasons
+
+
+def _key(episode: Episode) -> RolloutKey:
+    return episode.group, episode.rollout
 
 
 def _updates(

@@ -1,5 +1,7 @@
 """Which engine samples for a run, and how the learner's weights come to it."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,6 +51,19 @@ class EngineHost:
         """Give the running engine the policy's weights as they are now."""
         assert self._engine is not None, "serve comes before publish"
         return await self._engine.load({}, version)
+
+    @asynccontextmanager
+    async def measuring(self, policy: Policy, version: int) -> AsyncIterator[Engine]:
+        """Lend an engine with the policy's weights for an evaluation.
+
+        One that shares the learner's weights is a fresh one, whose state says nothing of what was
+        sampled before: so a resumed run measures the same to the last bit.
+        """
+        engine = await start_engine(self.config, policy, version)
+        try:
+            yield engine
+        finally:
+            await engine.close()
 
     async def close(self) -> None:
         """Stop the engine, if there is one."""

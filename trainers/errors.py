@@ -19,3 +19,15 @@ class FaultRateError(TrainError):
 
 class StoppedError(TrainError):
     """The user asked to stop; everything up to the last whole step is saved."""
+
+
+class LedgerError(TrainError):
+    """The ledger cannot be used, or its counts do not add up."""
+
+
+class CheckpointError(TrainError):
+    """A checkpoint cannot be written or loaded; the one before it is whole. A retry is safe."""
+
+
+class SyncError(TrainError):
+    """The engine holds other weights than the learner sent. The run's last checkpoint is whole."""

@@ -4,102 +4,158 @@ The step reads as the algorithm: roll out groups, prepare them (advantages, weig
 descend, publish the weights.
 """
 
+import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from proofgym.agents import Assignment, Driver
+from proofgym.agents import Assignment
 from proofgym.envs import Blame, Env, Episode, derive
-from proofgym.trainers.algorithm import policy_loss, prepare
+from proofgym.trainers.algorithm import RolloutKey, policy_loss, prepare
 from proofgym.trainers.errors import FaultRateError
 from proofgym.trainers.learner import Learner
+from proofgym.trainers.ledger import Ending, Outcome
+from proofgym.trainers.rollouts import Rollouts
 from proofgym.trainers.run_config import RlConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RlStep:
-    """What one step did."""
+    """What one step did.
+
+    Args:
+        metrics: under the field's names.
+        episodes: that it had to train on.
+        endings: what became of them, and of those that came too late.
+    """
 
     metrics: dict[str, float]
     episodes: Sequence[Episode]
+    endings: Sequence[Ending]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descent:
+    """What the learner made of a batch."""
+
+    metrics: dict[str, float]
+    tokens: int
+    endings: Sequence[Ending]
 
 
 async def rl_step(
     learner: Learner,
-    driver: Driver,
+    rollouts: Rollouts,
     publish: Callable[[int], Awaitable[object]],
-    environment: type[Env],
     config: RlConfig,
-    *parts: str | int,
-    on_episode: Callable[[Episode], None] | None = None,
+    step: int,
 ) -> RlStep:
-    """Take one step at staleness 0.
-
-    Args:
-        learner: takes the optimiser steps.
-        driver: plays with an engine that has the learner's weights.
-        publish: gives that engine the learner's weights, as this version.
-        environment: its tasks are drawn from.
-        config: the stage's.
-        parts: what the step's randomness derives from.
-        on_episode: called as each rollout ends.
+    """Take one step: wait for its batch, descend, publish the weights as version ``step + 1``.
 
     Where every group's rewards are all equal, there is nothing to learn from: no update is made,
     the metrics lack the learner's part, and ``group/frac_zero_std`` is 1 (nan where not even one
     group was scored).
 
+    Args:
+        learner: takes the optimiser steps; in a thread of its own where later batches are
+            being played meanwhile.
+        rollouts: gives the batch.
+        publish: gives the engine the learner's weights, as this version.
+        config: the stage's.
+        step: how many steps came before.
+
     Raises:
         FaultRateError: more episodes failed, by no fault of the policy, than the config allows.
     """
     started = time.perf_counter()
-    assignments = draw_assignments(environment, config, *parts)
-    episodes = await driver.run(assignments, on_episode)
+    taken = await rollouts.batch(step)
     rolled = time.perf_counter()
-    metrics = rollout_metrics(episodes)
-    check_faults(episodes, config.max_fault_fraction)
-    prepared = prepare(episodes, config, learner)
-    metrics |= prepared.metrics
-    loss = policy_loss(config)
-    trained_tokens = 0
-    for batches in prepared.updates:
-        report = learner.step(batches, loss)
-        metrics |= report.metrics
-        trained_tokens += report.tokens
+    metrics = rollout_metrics(taken.episodes)
+    metrics |= staleness_metrics(taken.episodes, step)
+    check_faults(taken.episodes, config.max_fault_fraction)
+    if rollouts.staleness:
+        done = await asyncio.to_thread(descend, learner, taken.episodes, config)
+    else:
+        done = descend(learner, taken.episodes, config)
     trained = time.perf_counter()
-    await publish(learner.step_number)
+    await publish(step + 1)
     ended = time.perf_counter()
-    sampled = sum(episode.sampled_tokens for episode in episodes)
+    sampled = sum(episode.sampled_tokens for episode in taken.episodes)
+    metrics |= done.metrics
     metrics |= {
+        "dropped_stale": len(taken.stale),
         "time/rollout": rolled - started,
         "time/train": trained - rolled,
         "time/sync": ended - trained,
         "tokens/sampled": sampled,
-        "tokens/trained": trained_tokens,
+        "tokens/trained": done.tokens,
         "tok_s/gen": sampled / (rolled - started),
-        "tok_s/train": trained_tokens / max(trained - rolled, 1e-9),
+        "tok_s/train": done.tokens / max(trained - rolled, 1e-9),
     }
-    return RlStep(metrics=metrics, episodes=episodes)
+    late = [
+        Ending(group=one.group, rollout=one.rollout, outcome=Outcome.STALE, reason="late")
+        for one in taken.stale
+    ]
+    return RlStep(metrics=metrics, episodes=taken.episodes, endings=[*done.endings, *late])
+
+
+def descend(learner: Learner, episodes: Sequence[Episode], config: RlConfig) -> Descent:
+    """Turn a batch of episodes into optimiser steps."""
+    prepared = prepare(episodes, config, learner)
+    metrics = dict(prepared.metrics)
+    loss = policy_loss(config)
+    tokens = 0
+    for batches in prepared.updates:
+        report = learner.step(batches, loss)
+        metrics |= report.metrics
+        tokens += report.tokens
+    endings = [_ending(episode, prepared.filtered) for episode in episodes]
+    return Descent(metrics=metrics, tokens=tokens, endings=endings)
+
+
+def _ending(episode: Episode, filtered: Mapping[RolloutKey, str]) -> Ending:
+    group, rollout = episode.group, episode.rollout
+    outcome, reason = Outcome.TRAINED, ""
+    if not episode.scored:
+        outcome, reason = Outcome.FAULT, episode.stop.value
+    elif (group, rollout) in filtered:
+        outcome, reason = Outcome.FILTERED, filtered[group, rollout]
+    return Ending(group=group, rollout=rollout, outcome=outcome, reason=reason)
 
 
 def draw_assignments(
-    environment: type[Env], config: RlConfig, *parts: str | int
+    environment: type[Env], config: RlConfig, seed: int, stage: str, step: int
 ) -> list[Assignment]:
-    """Draw a step's tasks, ``group_size`` rollouts each; the same parts give the same draw."""
+    """Draw a step's tasks, ``group_size`` rollouts each; the same arguments give the same draw.
+
+    Groups are numbered through the whole stage.
+    """
+    parts = (seed, stage, step)
     rng = np.random.default_rng(derive("prompts", *parts))
     tasks = [environment.tasks.sample("train", rng) for _ in range(config.prompts)]
     return [
         Assignment(
             task=task,
             seed=derive("rollout", *parts, group, rollout),
-            group=group,
+            group=step * config.prompts + group,
             rollout=rollout,
         )
         for group, task in enumerate(tasks)
         for rollout in range(config.group_size)
     ]
+
+
+def staleness_metrics(episodes: Sequence[Episode], step: int) -> dict[str, float]:
+    """Say how many steps old the tokens of a step's batch are."""
+    ages = [step - turn.versions for episode in episodes for turn in episode.turns]
+    ages = [age for age in ages if len(age)]
+    if not ages:
+        return {}
+    joined = np.concatenate(ages)
+    return {"staleness/mean": float(joined.mean()), "staleness/max": float(joined.max())}
 
 
 def check_faults(episodes: Sequence[Episode], bound: float) -> None:

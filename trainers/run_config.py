@@ -9,6 +9,7 @@ from proofgym.agents.tiny_policy import TinyPolicyConfig
 from proofgym.trainers.engines import EmbeddedEngineConfig, EngineConfig
 from proofgym.trainers.learner import OptimizerConfig
 from proofgym.trainers.policy_loss import PpoClipConfig
+from proofgym.trainers.rollouts import LateConfig
 
 BASE = "base"
 """The name, in metrics, reports and checkpoints, of the model before any stage."""
@@ -85,9 +86,22 @@ class RlConfig(_Strict):
     updates: int = Field(default=1, ge=1, description="optimiser steps a batch")
     token_budget: int = Field(default=4096, ge=1, description="tokens in a micro-batch")
     max_fault_fraction: float = Field(default=0.2, ge=0, le=1)
+    staleness: int = Field(
+        default=0, ge=0, description="steps that a batch may begin ahead of its own; 0: none"
+    )
+    late: LateConfig = LateConfig()
     loss: PpoClipConfig = PpoClipConfig()
     optimizer: OptimizerConfig
     control: bool = False
+
+    @model_validator(mode="after")
+    def _late_groups_need_staleness(self) -> "RlConfig":
+        if self.late.fraction and not self.staleness:
+            raise ValueError(
+                "late.fraction leaves rollouts in flight while the learner trains, so it needs "
+                f"staleness of at least 1, got {self.staleness}"
+            )
+        return self
 
 
 StageConfig = Annotated[SftConfig | RlConfig, Field(discriminator="kind")]

@@ -2,12 +2,13 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from proofgym.agents.whole_file import write_whole
 from proofgym.trainers.errors import RunFolderError
+from proofgym.trainers.ledger import LedgerPosition
 from proofgym.trainers.run_config import RunConfig
 
 KEPT_CHECKPOINTS = 2
@@ -23,12 +24,25 @@ class Position:
         step: optimiser steps done in it.
         finished: whether the stage has ended, its evaluation included.
         metrics_lines: how many lines of the metrics this position stands behind.
+        ledger: how many of its rows.
     """
 
     stage: str
     step: int
     finished: bool
     metrics_lines: int
+    ledger: LedgerPosition
+
+    @classmethod
+    def start(cls) -> Self:
+        """Return the position of a run that has no checkpoint yet."""
+        return cls(stage="", step=0, finished=False, metrics_lines=0, ledger=LedgerPosition())
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a checkpoint's state."""
+        raw: dict[str, Any] = json.loads(path.read_text())
+        return cls(**{**raw, "ledger": LedgerPosition(**raw["ledger"])})
 
 
 class RunFolder:
@@ -61,6 +75,11 @@ class RunFolder:
         """The metrics' file."""
         return self.path / "metrics.jsonl"
 
+    @property
+    def ledger(self) -> Path:
+        """The ledger's file."""
+        return self.path / "ledger.sqlite"
+
     def episodes(self, name: str) -> Path:
         """A file of episodes."""
         return self.path / "episodes" / f"{name}.jsonl"
@@ -75,7 +94,7 @@ class RunFolder:
         for folder in (self.path / "checkpoints").iterdir():
             state = folder / "state.json"
             if state.exists() and folder != self._part:
-                found.append((Position(**json.loads(state.read_text())), folder))
+                found.append((Position.read(state), folder))
         order = list(self.config.stages)
         return sorted(found, key=lambda one: (order.index(one[0].stage), one[0].step))
 
@@ -85,13 +104,7 @@ class RunFolder:
         A step that is published already (a run stopped where it had just been saved) stays as
         it is: the same step of the same run is the same checkpoint.
         """
-        state: dict[str, Any] = {
-            "stage": position.stage,
-            "step": position.step,
-            "finished": position.finished,
-            "metrics_lines": position.metrics_lines,
-        }
-        write_whole(part / "state.json", (json.dumps(state) + "\n").encode())
+        write_whole(part / "state.json", (json.dumps(asdict(position)) + "\n").encode())
         name = position.stage if position.finished else f"{position.stage}-{position.step:06d}"
         final = self.path / "checkpoints" / name
         if (final / "state.json").exists():

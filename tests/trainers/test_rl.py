@@ -43,6 +43,7 @@ from proofgym.trainers.rl import (
     rl_step,
     rollout_metrics,
 )
+from proofgym.trainers.rollouts import LateConfig, Rollouts
 from proofgym.trainers.run_config import RlConfig
 from proofgym.verifiers import ErrorKind, Score, Secret, Task, verifier
 
@@ -122,8 +123,8 @@ def rl_config(**changed: Any) -> RlConfig:
 def test_assignments_are_groups_of_one_task_with_seeds_of_their_own() -> None:
     calculator = environment_class("tools/calculator-v0")
     found = draw_assignments(calculator, rl_config(), 0, "rl", 3)
-    assert [(one.group, one.rollout) for one in found] == [(g, r) for g in (0, 1) for r in range(4)]
-    assert all(one.task == found[one.group * 4].task for one in found)
+    assert [(one.group, one.rollout) for one in found] == [(g, r) for g in (6, 7) for r in range(4)]
+    assert all(one.task == found[(one.group - 6) * 4].task for one in found)
     assert len({one.seed for one in found}) == 8
     assert found == draw_assignments(calculator, rl_config(), 0, "rl", 3)
     assert found != draw_assignments(calculator, rl_config(), 0, "rl", 4)
@@ -161,12 +162,22 @@ class Setup:
         await self.engine.load({}, version)
 
     def steps(self, count: int) -> list[RlStep]:
+        def draw(step: int) -> list[Assignment]:
+            return draw_assignments(self.environment, self.config, 0, "t", step)
+
         async def run() -> list[RlStep]:
+            rollouts = Rollouts(
+                self.driver,
+                draw,
+                first=0,
+                total=count,
+                staleness=0,
+                late=LateConfig(),
+                on_issue=lambda step, assignments: None,
+            )
             return [
-                await rl_step(
-                    self.learner, self.driver, self.publish, self.environment, self.config, "t", n
-                )
-                for n in range(count)
+                await rl_step(self.learner, rollouts, self.publish, self.config, step)
+                for step in range(count)
             ]
 
         return asyncio.run(run())
@@ -180,7 +191,7 @@ def changed(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> bo
 
 
 def test_a_step_trains_and_its_engine_samples_with_the_new_version() -> None:
-    setup = Setup(Even, rl_config())
+    setup = Setup(Even, rl_config(prompts=4))
     before = setup.weights()
     first, second = setup.steps(2)
     assert changed(before, setup.weights())
@@ -191,6 +202,7 @@ def test_a_step_trains_and_its_engine_samples_with_the_new_version() -> None:
     assert first.metrics["mismatch/abs_diff_mean"] < 1e-5
     assert second.metrics["mismatch/abs_diff_mean"] < 1e-5
     assert first.metrics["ratio/mean"] == pytest.approx(1.0, abs=1e-5)
+    assert first.metrics["staleness/max"] == second.metrics["staleness/max"] == 0.0
 
 
 def test_a_batch_of_equal_rewards_is_skipped_and_says_so() -> None:
@@ -201,6 +213,7 @@ def test_a_batch_of_equal_rewards_is_skipped_and_says_so() -> None:
     assert done.metrics["group/frac_zero_std"] == 1.0
     assert "loss" not in done.metrics
     assert "grad_norm" not in done.metrics
+    assert {(one.outcome, one.reason) for one in done.endings} == {("filtered", "equal rewards")}
 
 
 class Spy:

@@ -9,6 +9,7 @@ import pytest
 
 from proofgym.agents.whole_file import write_whole
 from proofgym.trainers.errors import RunFolderError
+from proofgym.trainers.ledger import LedgerPosition
 from proofgym.trainers.run_config import RunConfig
 from proofgym.trainers.run_folder import Position, RunFolder
 
@@ -25,7 +26,8 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 def position(step: int, *, stage: str = "sft", finished: bool = False) -> Position:
-    return Position(stage=stage, step=step, finished=finished, metrics_lines=step)
+    rows = LedgerPosition(issued=4 * step, ended=3 * step)
+    return Position(stage=stage, step=step, finished=finished, metrics_lines=step, ledger=rows)
 
 
 def checkpoint(folder: RunFolder, at: Position, content: str = "") -> Path:

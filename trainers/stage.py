@@ -1,0 +1,209 @@
+"""One stage of a run: its steps, checkpoints and closing evaluation."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from proofgym.agents import Assignment, Renderer, write_episodes
+from proofgym.envs import Sampling
+from proofgym.trainers.checkpoint import read_optimizer, write_checkpoint
+from proofgym.trainers.demonstrations import Demonstrations
+from proofgym.trainers.errors import StoppedError
+from proofgym.trainers.learner import Learner
+from proofgym.trainers.ledger import Ledger, LedgerPosition
+from proofgym.trainers.metrics import MetricsWriter
+from proofgym.trainers.rl import draw_assignments, rl_step
+from proofgym.trainers.rollouts import Rollouts
+from proofgym.trainers.run_config import RlConfig, SftConfig
+from proofgym.trainers.run_folder import Position
+from proofgym.trainers.sft import sft_step
+
+if TYPE_CHECKING:
+    from proofgym.trainers.run import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """What a run writes down as it goes: numbers, and what became of every rollout."""
+
+    metrics: MetricsWriter
+    ledger: Ledger
+
+    def close(self) -> None:
+        """Put everything on the disk."""
+        self.metrics.close()
+        self.ledger.close()
+
+
+class Steps(Protocol):
+    """How a kind of stage takes its steps."""
+
+    async def take(self, step: int) -> Mapping[str, float]:
+        """Take the step that so many came before, and return its metrics."""
+        ...
+
+    async def close(self) -> None:
+        """Give up what is in flight."""
+        ...
+
+
+class StageRun:
+    """One stage of a run.
+
+    Args:
+        run: whose stage it is.
+        name: the stage's.
+        config: the stage's.
+        records: where its numbers go.
+
+    Raises:
+        CheckpointError: what it starts from is damaged, or of another architecture.
+    """
+
+    def __init__(
+        self, run: "Run", name: str, config: SftConfig | RlConfig, records: Records
+    ) -> None:
+        self.run = run
+        self.name = name
+        self.config = config
+        self.records = records
+        folder = run.folder
+        own = [one for one in folder.positions() if one[0].stage == name]
+        self.done = own[-1][0].step if own else 0
+        init = folder.weights_of(config.init) if config.init is not None else None
+        self.policy = run.load(own[-1][1] if own else init)
+        updates = config.steps * (config.updates if isinstance(config, RlConfig) else 1)
+        self.learner = Learner(self.policy.model, config.optimizer, total_steps=updates)
+        if own:
+            read_optimizer(own[-1][1], self.learner)
+
+    async def execute(self) -> None:
+        """Take the stage's remaining steps, then measure and publish its policy."""
+        run, total = self.run, self.config.steps
+        run.reporter.on_stage(self.name, self.config.kind, self.done, total)
+        steps = await self._steps()
+        try:
+            for step in range(self.done, total):
+                await asyncio.sleep(0)  # lets a signal handler in
+                if run.stop_requested:
+                    self._checkpoint(finished=False)
+                    raise StoppedError(f"stopped before step {step + 1} of stage {self.name}")
+                started = time.perf_counter()
+                metrics = {**await steps.take(step), "time/step": time.perf_counter() - started}
+                self._log(step, metrics)
+                self.done = step + 1  # not the learner's count: a step may have no update, or many
+                if (step + 1) % run.config.checkpoint_every == 0 and step + 1 < total:
+                    self._checkpoint(finished=False)
+        finally:
+            await steps.close()
+        await run.evaluate(self.name, self.policy, self.records.metrics, version=total)
+        self._checkpoint(finished=True)
+
+    async def _steps(self) -> Steps:
+        if isinstance(self.config, SftConfig):
+            return SftSteps(self, self.config)
+        return await RlSteps.start(self, self.config)
+
+    def _log(self, step: int, metrics: Mapping[str, float]) -> None:
+        record = {"kind": "step", "stage": self.name, "step": step + 1, **metrics}
+        self.records.ledger.commit()
+        self.records.metrics.write(record)
+        self.run.reporter.on_step(self.name, step + 1, self.config.steps, metrics)
+
+    def _checkpoint(self, *, finished: bool) -> None:
+        ledger = self.records.ledger
+        ledger.commit()
+        part = self.run.folder.scratch()
+        write_checkpoint(part, self.policy, self.learner)
+        position = Position(
+            stage=self.name,
+            step=self.done,
+            finished=finished,
+            metrics_lines=self.records.metrics.lines,
+            ledger=LedgerPosition(
+                issued=ledger.issued_before(self.name, self.done), ended=ledger.position.ended
+            ),
+        )
+        self.run.folder.publish(part, position)
+
+
+class SftSteps:
+    """Steps on demonstrations."""
+
+    def __init__(self, stage: StageRun, config: SftConfig) -> None:
+        self.stage = stage
+        self.config = config
+        renderer = Renderer(stage.policy.tokenizer)
+        self.demonstrations = Demonstrations(stage.run.environment, renderer, config)
+
+    async def take(self, step: int) -> Mapping[str, float]:
+        """Draw a batch and descend."""
+        stage = self.stage
+        parts = (stage.run.config.seed, stage.name, step)
+        report = await sft_step(stage.learner, self.demonstrations, self.config, *parts)
+        return {
+            **report.metrics,
+            "tokens/trained": report.tokens,
+            "tok_s/train": report.tokens / report.seconds,
+            "time/train": report.seconds,
+        }
+
+    async def close(self) -> None:
+        """Nothing is in flight."""
+
+
+class RlSteps:
+    """Steps on rollouts."""
+
+    def __init__(self, stage: StageRun, config: RlConfig, rollouts: Rollouts) -> None:
+        self.stage = stage
+        self.config = config
+        self.rollouts = rollouts
+
+    @classmethod
+    async def start(cls, stage: StageRun, config: RlConfig) -> "RlSteps":
+        """Make an engine that has the learner's weights, and go on where the ledger stands."""
+        run, done, ledger = stage.run, stage.done, stage.records.ledger
+
+        def draw(step: int) -> list[Assignment]:
+            return draw_assignments(run.environment, config, run.config.seed, stage.name, step)
+
+        def on_issue(step: int, assignments: Sequence[Assignment]) -> None:
+            ledger.issue(stage.name, step, assignments)
+
+        sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
+        engine = await run.host.serve(stage.policy, done)
+        rollouts = Rollouts(
+            run.driver(engine, stage.policy, sampling),
+            draw,
+            first=done,
+            total=config.steps,
+            staleness=config.staleness,
+            late=config.late,
+            on_issue=on_issue,
+            on_episode=run.reporter.on_episode,
+        )
+        for group in ledger.open_groups(stage.name):  # late ones, of steps that are done
+            step = group // config.prompts
+            rollouts.replay(step, [one for one in draw(step) if one.group == group])
+        return cls(stage, config, rollouts)
+
+    async def take(self, step: int) -> Mapping[str, float]:
+        """Wait for the step's batch and descend; write down what became of each rollout."""
+        stage, run = self.stage, self.stage.run
+
+        async def publish(version: int) -> None:
+            await run.host.publish(stage.policy, version)
+
+        done = await rl_step(stage.learner, self.rollouts, publish, self.config, step)
+        stage.records.ledger.end(stage.name, step, done.endings)
+        if step % run.config.episodes_every == 0:
+            path = run.folder.episodes(f"{stage.name}-{step + 1:06d}")
+            write_episodes(path, done.episodes)
+        return done.metrics
+
+    async def close(self) -> None:
+        """Give up the rollouts in flight; a resumed run plays them again."""
+        await self.rollouts.close()
