@@ -28,7 +28,7 @@ quickstart: $(STAMP)  ## Train a tiny policy to use a calculator; the report is 
 	$(BIN)/proofgym train recipes/quickstart.toml
 
 test: $(STAMP)  ## Run the tests: the quick ones first, then the rest
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -q -m "not slow and not docker and not namespaces and not gpu and not vllm"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -q -m "not slow and not docker and not gvisor and not namespaces and not gpu and not vllm"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "slow or docker or namespaces or gpu or vllm"
 
 lint: $(STAMP)  ## Check style and types

@@ -113,6 +113,7 @@ class Agent:
         self.environment: dict[str, str] = {}
         self.search_path: list[str] = []
         self.counters: list[int] = []  # descriptors of the cgroup's counters
+        self.processes = 0  # more than these in a tree are sampled, where no kernel counts them
         self.next_tick = 0.0
         self.poller = select.poll()
         self.frame = mmap.mmap(-1, HEADER.size + CHUNK)
@@ -165,7 +166,7 @@ class Agent:
         for channel in self.channels.values():
             if channel.busy:
                 wait = min(wait, channel.deadline)
-                if channel.cpu_s or channel.memory_bytes or self.disk_full:
+                if channel.cpu_s or channel.memory_bytes or self.disk_full or self.processes:
                     wait = min(wait, self.next_tick)
         if wait == float("inf"):
             return None
@@ -218,6 +219,7 @@ class Agent:
         self.workspace = config.get("workspace", self.workspace)
         self.environment = config.get("env", {})
         self.search_path = config.get("path", [])
+        self.processes = config.get("processes", 0)
         if config.get("cgroup"):
             self.counters = _open_counters()
         _libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -337,7 +339,7 @@ class Agent:
             self._forward(channel, fd)
         channel.busy = False
         now = time.monotonic()
-        cpu_s, rss = self._sample(channel)
+        cpu_s, rss, _ = self._sample(channel)
         self._done(
             channel.id, exit_code=code, signal=None, reason=channel.reason, closed=False,
             wall_s=now - channel.started, cpu_s=max(0.0, cpu_s - channel.cpu_base_s),
@@ -383,9 +385,11 @@ class Agent:
                 self._expire(channel, "wall")
             elif full:
                 self._expire(channel, "disk")
-            elif tick and (channel.cpu_s or channel.memory_bytes):
-                cpu_s, rss = self._sample(channel)
-                if channel.memory_bytes and rss > channel.memory_bytes:
+            elif tick and (channel.cpu_s or channel.memory_bytes or self.processes):
+                cpu_s, rss, count = self._sample(channel)
+                if self.processes and count > self.processes:
+                    self._expire(channel, "processes")
+                elif channel.memory_bytes and rss > channel.memory_bytes:
                     self._expire(channel, "memory")
                 elif channel.cpu_s and cpu_s - channel.cpu_base_s > channel.cpu_s:
                     self._expire(channel, "cpu")
@@ -449,7 +453,8 @@ class Agent:
             time.sleep(0.001)
             self._reap_orphans()
         if os.getpid() == 1:  # it forks faster than we look: one atomic sweep of the namespace
-            os.kill(-1, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # the last was reaped meanwhile
+                os.kill(-1, signal.SIGKILL)
 
     def _reap_orphans(self) -> None:
         for pid in self._members_of_nobody():
@@ -464,11 +469,12 @@ class Agent:
         except OSError:
             return []
 
-    def _sample(self, channel: Channel) -> tuple[float, int]:
-        """Sum CPU seconds and private resident bytes over the tree."""
+    def _sample(self, channel: Channel) -> tuple[float, int, int]:
+        """Sum CPU seconds and private resident bytes over the tree, and count its processes."""
         hertz, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
         ticks = pages = 0
-        for pid, row in self._members(channel).items():
+        members = self._members(channel)
+        for pid, row in members.items():
             ticks += sum(int(row[i]) for i in range(11, 15))
             try:
                 with open(f"/proc/{pid}/statm", "rb") as file:
@@ -476,7 +482,7 @@ class Agent:
             except OSError:
                 continue
             pages += int(values[1]) - int(values[2])
-        return ticks / hertz, pages * page
+        return ticks / hertz, pages * page, len(members)
 
     def _reap(self) -> None:
         while True:

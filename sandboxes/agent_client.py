@@ -143,6 +143,7 @@ REASONS = {
     "disk": (Status.KILLED, "sampled disk"),
     "output": (Status.OUTPUT_LIMIT, "agent"),
     "pids": (Status.PIDS, "kernel"),
+    "processes": (Status.PIDS, "sampled processes"),
     "cancelled": (Status.KILLED, "caller"),
 }
 SIGXCPU = 24

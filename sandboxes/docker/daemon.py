@@ -17,6 +17,7 @@ import docker
 import requests
 import urllib3
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.utils import kwargs_from_env
 
 from proofgym.sandboxes.docker.owner import (
     IMAGE_LABEL,
@@ -25,11 +26,12 @@ from proofgym.sandboxes.docker.owner import (
     Owner,
     abandoned,
 )
-from proofgym.sandboxes.errors import SandboxLost, SandboxTimeout, SandboxUnavailable
+from proofgym.sandboxes.errors import SandboxClosed, SandboxLost, SandboxTimeout, SandboxUnavailable
 
 CALL_S = 30.0  # of one request; the daemon may have to start or end a container within
 IMPORT_S = 300.0
 REMOVE_S = 20.0
+_USUAL = "unix:///var/run/docker.sock"
 _GRACE_S = 5.0  # past the request's own timeout
 _FAILURES = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 T = TypeVar("T")
@@ -60,9 +62,12 @@ class Attached:
 class Daemon:
     """One daemon. Every failure becomes a typed error that names what was being done."""
 
-    def __init__(self, client: docker.DockerClient, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, client: docker.DockerClient, threads: ThreadPoolExecutor, address: str
+    ) -> None:
         self._client = client
         self._threads = threads
+        self._address = address
 
     @classmethod
     async def connect(cls, host: str = "") -> Daemon:
@@ -75,8 +80,10 @@ class Daemon:
             SandboxUnavailable: nothing answers, or it does not let us.
         """
         threads = ThreadPoolExecutor(8, thread_name_prefix="proofgym-docker")
+        address = host or kwargs_from_env().get("base_url") or _USUAL
 
         def open_client() -> docker.DockerClient:
+            _knock(address)
             if host:
                 return docker.DockerClient(base_url=host, timeout=CALL_S)
             return docker.from_env(timeout=CALL_S)
@@ -86,9 +93,8 @@ class Daemon:
                 client = await asyncio.wrap_future(threads.submit(open_client))
         except (TimeoutError, *_FAILURES) as error:
             threads.shutdown(wait=False)
-            place = host or os.environ.get("DOCKER_HOST", "the usual socket")
             raise SandboxUnavailable(
-                f"docker: no daemon answers at {place} ({_short(error)}). Start dockerd, set "
+                f"docker: no daemon answers at {address} ({_short(error)}). Start dockerd, set "
                 "DOCKER_HOST to where it listens, or join the group that may use its socket."
             ) from None
         if not client.api.base_url.startswith(("http+docker://localhost", "http://")):
@@ -98,17 +104,27 @@ class Daemon:
                 f"docker: {client.api.base_url} is reached over TLS or ssh, whose streams cannot "
                 "be held open here; forward its socket (`ssh -L /tmp/d.sock:/run/docker.sock`)."
             )
-        return cls(client, threads)
+        return cls(client, threads, address)
 
     def close(self) -> None:
         """Close idle connections; calls under way end by their own bounds."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
+    def _submit(self, work: Callable[[], T]) -> Future[T]:
+        def run() -> T:
+            _knock(self._address)
+            return work()
+
+        try:
+            return self._threads.submit(run)
+        except RuntimeError:
+            raise SandboxClosed("the docker backend is closed; make a new one.") from None
+
     async def _call(self, doing: str, work: Callable[[], T], within_s: float = CALL_S) -> T:
         try:
             async with asyncio.timeout(within_s + _GRACE_S):
-                return await asyncio.wrap_future(self._threads.submit(work))
+                return await asyncio.wrap_future(self._submit(work))
         except TimeoutError:
             raise SandboxTimeout(doing, within_s) from None
         except _FAILURES as error:
@@ -170,7 +186,7 @@ class Daemon:
         Whatever interrupts this, no container stays: one that a thread is still making is
         removed by that thread.
         """
-        future = self._threads.submit(self._run, name, options)
+        future = self._submit(lambda: self._run(name, options))
         try:
             async with asyncio.timeout(CALL_S * 2):
                 return await asyncio.wrap_future(future)
@@ -276,6 +292,14 @@ class Daemon:
             return count
 
         return await self._call("remove what dead processes left", run)
+
+
+def _knock(address: str) -> None:
+    """Fail early, and closing what was opened: the SDK leaks the socket of a refused connection."""
+    if address.startswith(("unix://", "http+unix://")):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(CALL_S)
+            probe.connect("/" + address.partition("://")[2].lstrip("/"))
 
 
 def _let_go(attached: Any) -> None:

@@ -37,6 +37,7 @@ PROGRAMS = (
     "readlink", "realpath", "truncate", "dd", "od", "md5sum", "sha256sum", "base64", "nproc",
     "expr", "factor", "kill", "ps", "grep", "egrep", "fgrep", "sed", "awk", "find", "xargs",
     "diff", "cmp", "patch", "tar", "gzip", "gunzip", "zcat", "bzip2", "xz", "which", "file", "bc",
+    "setsid", "nohup", "nice", "flock",
 )  # fmt: skip
 _LEFT_OUT = re.compile(
     r"/(site-packages|dist-packages|test|tests|idlelib|tkinter|turtledemo|lib2to3|ensurepip"

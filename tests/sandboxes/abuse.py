@@ -112,8 +112,8 @@ async def run_case(row: Row, backend: Backend, around: Surroundings) -> list[str
     if "pre" in row:
         async with await backend.create(limits) as sandbox:
             await sandbox.python(around.fill(row["pre"]))
-    started = time.monotonic()
     async with await backend.create(limits) as sandbox:
+        started = time.monotonic()
         result = await _run(row, sandbox, around)
         took = time.monotonic() - started
         fetched = [await _fetch(sandbox, path) for path in row.get("fetch", [])]
