@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         tool,
     )
     from proofgym.verifiers import (
+        CodeLimits,
         JudgeEndpoint,
         Message,
         Panel,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         assistant,
         calls_used,
         choice,
+        code_passes,
         constitution,
         end_state,
         exact,
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AnyText",
     "AsyncSandbox",
+    "CodeLimits",
     "DataError",
     "Demonstrator",
     "Env",
@@ -126,6 +129,7 @@ __all__ = [
     "bash_tool",
     "calls_used",
     "choice",
+    "code_passes",
     "constitution",
     "content_share",
     "derive",
@@ -201,6 +205,8 @@ _AREAS = {
         "tool",
     ),
     "proofgym.verifiers": (
+        "CodeLimits",
+        "code_passes",
         "choice",
         "token_f1",
         "length",

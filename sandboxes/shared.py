@@ -57,12 +57,15 @@ class SharedPools:
         episodes: sandboxes that live as long as an episode, mostly idle.
         judges: sandboxes that a verifier needs while it judges. An episode that holds its own
             sandbox while it is judged waits here, never behind other episodes.
+        pair_turns: taken by a verifier before up to two of ``judges``, so that none waits for
+            its second one while others hold theirs.
     """
 
     backend: Backend
     programs: Pool
     episodes: Pool
     judges: Pool
+    pair_turns: asyncio.Semaphore
 
 
 class SharedSandboxes:
@@ -128,6 +131,7 @@ async def _start(spec: SandboxSpec) -> SharedPools:
         programs=pool(2 * cores),
         episodes=pool(EPISODE_SANDBOXES),
         judges=pool(JUDGE_SANDBOXES_PER_CORE * cores),
+        pair_turns=asyncio.Semaphore(JUDGE_SANDBOXES_PER_CORE * cores // 2),
     )
 
 

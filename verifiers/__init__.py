@@ -3,6 +3,7 @@
 from proofgym.verifiers.boxed_format import format_ok
 from proofgym.verifiers.calls_used import calls_used
 from proofgym.verifiers.choice import choice
+from proofgym.verifiers.code import CodeLimits, CodePasses, code_passes
 from proofgym.verifiers.errors import BadTaskError, SecretLeakError, VerifierError
 from proofgym.verifiers.exact import exact
 from proofgym.verifiers.instructions import instruction_following
@@ -40,6 +41,8 @@ from proofgym.verifiers.verifier import Rubric, Runs, Verifier, gate, min_of, ve
 
 __all__ = [
     "BadTaskError",
+    "CodeLimits",
+    "CodePasses",
     "ErrorKind",
     "JudgeEndpoint",
     "Message",
@@ -59,6 +62,7 @@ __all__ = [
     "assistant",
     "calls_used",
     "choice",
+    "code_passes",
     "constitution",
     "end_state",
     "exact",
