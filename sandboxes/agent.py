@@ -13,6 +13,8 @@ The wire, both ways: frames of `HEADER` (payload length, kind, channel) and payl
                     CELL limits + text      one command for the interpreter of this channel
                     KILL                    the channel's whole tree, now
                     PING                    answered by PONG
+                    ATTACH                  the next frame's program gets, as its standard input
+                                            or output, the descriptor sent beside the wire
     agent -> host   STDOUT, STDERR bytes    as they come, at most output_bytes in all
                     DONE json               exit_code, signal, reason, wall_s, cpu_s, max_rss_kib,
                                             closed (the interpreter is gone)
@@ -52,7 +54,7 @@ LIMITS = struct.Struct("!ddQQ")
 LENGTH = struct.Struct("!I")
 CODE = struct.Struct("!i")
 
-CONFIGURE, RUN, OPEN, CELL, KILL, PING = range(1, 7)
+CONFIGURE, RUN, OPEN, CELL, KILL, PING, ATTACH = range(1, 8)
 READY, STDOUT, STDERR, DONE, PONG = range(64, 69)
 
 FILE_ERROR_EXIT = 119  # of a file request: its standard error is json with the reason
@@ -115,6 +117,8 @@ class Agent:
         self.counters: list[int] = []  # descriptors of the cgroup's counters
         self.processes = 0  # more than these in a tree are sampled, where no kernel counts them
         self.next_tick = 0.0
+        self.descriptors: socket.socket | None = None  # where ATTACH finds them
+        self.attached: int | None = None
         self.poller = select.poll()
         self.frame = mmap.mmap(-1, HEADER.size + CHUNK)
         self.frame.madvise(MADV_DONTFORK)
@@ -207,6 +211,8 @@ class Agent:
             self.kill_tree(channel)
         elif kind == PING:
             self.send(PONG, channel_id, payload)
+        elif kind == ATTACH and self.descriptors is not None:
+            self.attached = socket.recv_fds(self.descriptors, 1, 1)[1][0]
         elif kind == CONFIGURE:
             self.configure(json.loads(payload))
             about = {"pid": os.getpid(), "python": sys.version.split()[0]}
@@ -260,17 +266,20 @@ class Agent:
         ours, theirs = socket.socketpair() if interactive else (None, None)
         # Shared with the child until it is prepared, so that no program can write to it.
         stage = mmap.mmap(-1, STAGE_BYTES)
-        spec: dict[str, Any] = {"body": body, "stage": stage}
+        attached, self.attached = self.attached, None
+        spec: dict[str, Any] = {"body": body, "stage": stage, "attached": attached}
         try:
             pid = self.fork(spec)
         except BlockingIOError:  # the sandbox's own programs hold all its process slots
+            if attached is not None:
+                os.close(attached)
             for fd in (out_read, out_write, err_read, err_write):
                 os.close(fd)
             self._done(channel_id, exit_code=None, signal=None, reason="pids", closed=True)
             return
         if pid == 0:
             _child(self, spec, out_write, err_write, theirs)
-        for fd in (out_write, err_write):
+        for fd in (out_write, err_write) if attached is None else (out_write, err_write, attached):
             os.close(fd)
         channel = Channel(channel_id, pid, {out_read: STDOUT, err_read: STDERR}, True)
         channel.begin(*limits)
@@ -561,7 +570,7 @@ def _child(
     agent: Agent, spec: dict[str, Any], out: int, err: int, control: socket.socket | None
 ) -> NoReturn:
     """Become the program. Never returns, whatever happens."""
-    code, stage = SETUP_ERROR_EXIT, spec.pop("stage")
+    code, stage, attached = SETUP_ERROR_EXIT, spec.pop("stage"), spec.pop("attached")
     try:
         body = spec.pop("body")
         spec.update(_spec(body))
@@ -573,6 +582,8 @@ def _child(
         os.dup2(out, 1)
         os.dup2(err, 2)
         os.dup2(_stdin(stdin), 0)  # before the rules that may forbid its file
+        if attached is not None:
+            os.dup2(attached, spec["attach"])
         agent.enter(spec)
         if control is not None:
             os.dup2(control.fileno(), CONTROL_FD, inheritable=False)
@@ -871,14 +882,74 @@ def _list(spec: dict[str, Any], text: bytes) -> int:
     return 0
 
 
-def _pack(spec: dict[str, Any], text: bytes) -> int:
-    def keep(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        return item if item.isfile() or item.isdir() or item.issym() or item.islnk() else None
+class _Output:
+    """Standard output, a pipe or a file of the host's, as what `tarfile` writes to."""
 
-    with open(1, "wb", CHUNK, closefd=False) as out:  # noqa: SIM117 (Python 3.9)
-        with tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT) as archive:
+    def __init__(self) -> None:
+        self.at = 0
+
+    def write(self, piece: bytes) -> None:
+        _write_all(piece)
+        self.at += len(piece)
+
+    def tell(self) -> int:
+        return self.at
+
+
+class _Archive(tarfile.TarFile):
+    """A tar whose contents the kernel copies: 10 MB in 5 ms rather than in 60."""
+
+    def addfile(self, tarinfo: tarfile.TarInfo, fileobj: Any = None) -> None:
+        if not (tarinfo.isfile() or tarinfo.isdir() or tarinfo.issym() or tarinfo.islnk()):
+            return
+        head = tarinfo.tobuf(self.format, self.encoding or "utf-8", self.errors)
+        out: Any = self.fileobj
+        out.write(head)
+        self.offset += len(head)
+        if fileobj is not None:
+            sent = _send_file(1, fileobj.fileno(), 0, tarinfo.size)
+            # A file that shrank meanwhile is filled up, so that the archive stays one.
+            missing = tarinfo.size - sent + -tarinfo.size % tarfile.BLOCKSIZE
+            while missing:
+                piece = bytes(min(missing, CHUNK))
+                _write_all(piece)
+                missing -= len(piece)
+            size = tarinfo.size + -tarinfo.size % tarfile.BLOCKSIZE
+            out.at += size
+            self.offset += size
+
+    def makefile(self, tarinfo: tarfile.TarInfo, targetpath: Any) -> None:
+        if self.name is None or tarinfo.sparse is not None:  # in memory, or not of our making
+            super().makefile(tarinfo, targetpath)
+            return
+        with open(targetpath, "wb", 0) as target:
+            source: Any = self.fileobj
+            sent = _send_file(target.fileno(), source.fileno(), tarinfo.offset_data, tarinfo.size)
+        if sent < tarinfo.size:
+            raise tarfile.ReadError("unexpected end of the archive")
+
+
+def _send_file(target: int, source: int, offset: int, size: int) -> int:
+    sent = 0
+    while sent < size:
+        count = os.sendfile(target, source, offset + sent, min(size - sent, 1 << 30))
+        if count == 0:
+            break
+        sent += count
+    return sent
+
+
+def _pack(spec: dict[str, Any], text: bytes) -> int:
+    try:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        out: Any = _Output()
+        with _Archive(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
             for name in sorted(os.listdir(".")):
-                archive.add(name, filter=keep)
+                archive.add(name)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise _Refused("too-large", "more bytes than the sandbox's disk allows") from None
+        raise _refuse(error) from None
     return 0
 
 
@@ -894,7 +965,8 @@ def _unpack(spec: dict[str, Any], text: bytes) -> int:
                     shutil.rmtree(entry.path)
                 else:
                     os.unlink(entry.path)
-        with tarfile.open(fileobj=io.BytesIO(text), mode="r:") as archive:
+        source: Any = open(0, "rb", closefd=False) if "attach" in spec else io.BytesIO(text)  # noqa: SIM115
+        with _Archive(fileobj=source, mode="r") as archive:
             # We are the program's own user inside its sandbox: an archive can do no more here
             # than the program could.
             archive.extraction_filter = staticmethod(lambda item, _: item)

@@ -56,6 +56,8 @@ class AgentClient:
         self._buffer = bytearray()
         self._next_channel = 1
         self.lost_because: str | None = None
+        # Sends a descriptor beside the wire, where that is a local socket.
+        self.pass_descriptor: Callable[[int], None] | None = None
 
     def feed(self, data: bytes) -> None:
         """Take bytes that the agent sent, in any pieces."""
@@ -105,9 +107,12 @@ class AgentClient:
 
     async def call(
         self, kind: int, payload: bytes = b"", *, channel: int | None = None,
-        deadline_s: float, phase: str,
+        deadline_s: float, phase: str, attach: int | None = None,
     ) -> Outcome:  # fmt: skip
         """Send a frame and wait for its answer; a cancelled caller kills the run.
+
+        Args:
+            attach: a descriptor for the program to read or write, named in its spec.
 
         Raises:
             SandboxLost: the wire broke.
@@ -117,6 +122,8 @@ class AgentClient:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._calls[number] = _Call(future)
         try:
+            if attach is not None:
+                self._attach(attach)
             self.send(kind, number, payload)
             async with asyncio.timeout(deadline_s):
                 return await future
@@ -128,6 +135,14 @@ class AgentClient:
             raise
         finally:
             self._calls.pop(number, None)
+
+    def _attach(self, fd: int) -> None:
+        assert self.pass_descriptor is not None
+        try:
+            self.pass_descriptor(fd)
+        except OSError as error:
+            raise SandboxLost(f"could not pass a descriptor: {error}") from None
+        self.send(wire.ATTACH, 0)
 
     async def configure(self, config: Mapping[str, Any], *, deadline_s: float) -> None:
         """Send the configuration and wait until the agent is ready."""

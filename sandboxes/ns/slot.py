@@ -185,15 +185,17 @@ class Slot:
         assert self._descriptors is not None
         self.jobs += 1
         ours, theirs = socket.socketpair()
+        carrier, their_carrier = socket.socketpair()
         try:
-            socket.send_fds(self._descriptors, [b"b"], [theirs.fileno()])
+            socket.send_fds(self._descriptors, [b"b"], [theirs.fileno(), their_carrier.fileno()])
         finally:
             theirs.close()
+            their_carrier.close()
         spec = {"disk_bytes": limits.disk_mib << 20, "inodes": limits.inodes}
         ended = asyncio.ensure_future(
             self.client.call(BOX, json.dumps(spec).encode(), deadline_s=10**9, phase="box")
         )
-        box = Box(self, await connect(ours), ended)
+        box = Box(self, await connect(ours), carrier, ended)
         try:
             config = {"env": self._view.environment}
             await box.client.configure(config, deadline_s=START_DEADLINE_S)
@@ -221,8 +223,16 @@ class Slot:
 class Box:
     """An agent in a slot: pid 1 of a pid namespace, with a tmpfs of its own."""
 
-    def __init__(self, slot: Slot, protocol: WireProtocol, ended: asyncio.Future[Outcome]) -> None:
-        self._slot, self._protocol, self._ended = slot, protocol, ended
+    def __init__(
+        self,
+        slot: Slot,
+        protocol: WireProtocol,
+        carrier: socket.socket,
+        ended: asyncio.Future[Outcome],
+    ) -> None:
+        self._slot, self._protocol, self._carrier, self._ended = slot, protocol, carrier, ended
+        carrier.setblocking(False)
+        protocol.client.pass_descriptor = self._pass_descriptor
         # A box that nobody awaits at its end must not warn about the slot's death.
         ended.add_done_callback(lambda future: future.cancelled() or future.exception())
 
@@ -231,10 +241,14 @@ class Box:
         """Return the wire to the box's agent."""
         return self._protocol.client
 
+    def _pass_descriptor(self, fd: int) -> None:
+        socket.send_fds(self._carrier, [b"d"], [fd])
+
     async def close(self) -> None:
         """Hang up, which ends the agent and its namespaces, and wait until they are gone."""
         if self._protocol.transport is not None:
             self._protocol.transport.abort()
+        self._carrier.close()
         try:
             async with asyncio.timeout(5.0):
                 await asyncio.shield(self._ended)

@@ -316,6 +316,50 @@ def test_forks_are_independent(box: Sandbox, run: Run[Any]) -> None:
     assert run(use()) == [b"base", b"zero", b"base"]
 
 
+def test_forks_keep_what_a_file_is(box: Sandbox, run: Run[Any]) -> None:
+    make = (
+        "mkdir -p empty d && printf x > d/run && ln -s d/run link && ln d/run hard "
+        "&& ln -s /etc/shadow out && printf '' > none && head -c 3000001 /dev/zero > big "
+        "&& mkfifo fifo && chmod 750 d/run"
+    )
+    look = "ls -A; stat -c '%A %h %s' d/run hard none big; readlink link out; cksum big"
+
+    async def use() -> list[str]:
+        await box.exec(make)
+        before = await box.exec(look)
+        forks = await box.fork(2)
+        after = [(await one.exec(look)).stdout for one in forks]
+        for one in forks:
+            await one.close()
+        return [before.stdout.replace("fifo\n", ""), *after]
+
+    before, *after = run(use())
+    assert "-rwxr-x--- 2 1" in before
+    assert after == [before, before]
+
+
+def test_forks_have_the_same_limits(backend: Backend, run: Run[Any]) -> None:
+    fill = "head -c 12000000 /dev/zero > more; sleep 0.2; echo alive"
+
+    async def use() -> list[Any]:
+        async with await backend.create(Limits(disk_mib=16, inodes=200)) as sandbox:
+            await sandbox.exec("head -c 8000000 /dev/zero > some")
+            (one,) = await sandbox.fork()
+            async with one:
+                return [await one.exec("wc -c < some"), await one.exec(fill)]
+
+    same, filled = run(use())
+    assert same.stdout == "8000000\n"
+    assert filled.status is not Status.OK or "No space" in filled.stderr
+
+
+def test_files_too_large_to_copy_make_no_forks(box: Sandbox, run: Run[Any]) -> None:
+    if box.isolation.enforced_by["disk"] == "tmpfs":  # elsewhere a sparse file is over the limit
+        run(box.exec("truncate -s 60M a b c d"))
+        with pytest.raises(SandboxFileError, match="too-large"):
+            run(box.fork(2))
+
+
 def test_runs_of_one_sandbox_may_overlap(box: Sandbox, run: Run[Any]) -> None:
     async def use() -> list[str]:
         results = await asyncio.gather(*(box.python(f"print({i})") for i in range(8)))
