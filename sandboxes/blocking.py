@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 from proofgym.sandboxes.calls import Calls, as_coroutine
 from proofgym.sandboxes.protocol import (
+    Backend,
     FileEntry,
     Interpreter,
     Isolation,
@@ -139,7 +140,7 @@ class BlockingSandbox:
 
 
 def open_sandbox(
-    backend: str = "auto",
+    backend: str | Backend = "auto",
     *,
     limits: Limits | None = None,
     require: Iterable[str] = (),

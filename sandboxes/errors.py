@@ -34,6 +34,7 @@ class SandboxTimeout(SandboxError):
             "The sandbox was discarded; retry in a fresh one or raise the deadline."
         )
         self.phase = phase
+        self.deadline_s = deadline_s
 
 
 class SandboxBusy(SandboxError):
@@ -55,3 +56,4 @@ class SandboxFileError(SandboxError):
         super().__init__(f"sandbox file {path!r}: {message} ({reason})")
         self.path = path
         self.reason = reason
+        self.message = message

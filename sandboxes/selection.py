@@ -81,13 +81,14 @@ def backend_named(name: str, *, i_trust_this_code: bool = False) -> Backend:
 
 
 async def select_backend(
-    name: str = "auto", *, require: Iterable[str] = (), i_trust_this_code: bool = False
+    name: str | Backend = "auto", *, require: Iterable[str] = (), i_trust_this_code: bool = False
 ) -> Backend:
     """Start a backend and return it.
 
     Args:
         name: "auto" is ns, else landlock where that holds, else an error. Any other name is that
-            backend or an error; nothing named is ever replaced by something weaker.
+            backend or an error; nothing named is ever replaced by something weaker. A backend
+            that you made, such as HttpBackend or one with settings, is started and checked.
         require: properties that must hold here: vm, gvisor, cgroup-memory, pid-namespace.
         i_trust_this_code: the word without which "unsafe-local" is refused; no other backend
             looks at it, and "auto" never chooses that one.
@@ -103,7 +104,11 @@ async def select_backend(
     reasons: list[str] = []
     lacking: set[str] = set()
     for candidate in AUTOMATIC if name == "auto" else (name,):
-        backend = backend_named(candidate, i_trust_this_code=i_trust_this_code)
+        backend = (
+            backend_named(candidate, i_trust_this_code=i_trust_this_code)
+            if isinstance(candidate, str)
+            else candidate
+        )
         try:
             await backend.start()
         except SandboxError as error:
@@ -113,7 +118,8 @@ async def select_backend(
         missing = wanted - backend.isolation.properties
         if missing:
             await backend.close()
-            reasons.append(f"{candidate}: works here but lacks {', '.join(sorted(missing))}")
+            found = backend.isolation.backend
+            reasons.append(f"{found}: works here but lacks {', '.join(sorted(missing))}")
             lacking |= missing
             continue
         log_isolation(backend.isolation)

@@ -192,6 +192,53 @@ def verify(
     return verify_one(kind, gold, answer)
 
 
+@app.command
+def serve_sandboxes(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8089,
+    backend: str = "auto",
+    size: int = 0,
+    token_file: Path | None = None,
+    tls_certificate: Path | None = None,
+    tls_key: Path | None = None,
+) -> int:
+    """Let other hosts use this machine's sandboxes, until stopped.
+
+    Parameters
+    ----------
+    host
+        The address to listen at. Beyond the loopback, use TLS or a private network.
+    port
+        Where to listen; 0 takes a free one.
+    backend
+        auto, ns, landlock, docker, ...
+    size
+        Sandboxes and programs at one time; 0 is twice the cores.
+    token_file
+        A file with the token that clients must show, of at least 16 characters; otherwise it is
+        read from the environment, PROOFGYM_SANDBOX_TOKEN.
+    tls_certificate
+        A PEM file; with --tls-key it serves https.
+    tls_key
+        The certificate's key.
+    """
+    from proofgym.cli.serve_sandboxes import ServeRequest
+    from proofgym.cli.serve_sandboxes import serve_sandboxes as run
+
+    return run(
+        ServeRequest(
+            host=host,
+            port=port,
+            backend=backend,
+            size=size,
+            token_file=token_file,
+            tls_certificate=tls_certificate,
+            tls_key=tls_key,
+        )
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 2 for a mistake in how it was asked for."""
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -11,6 +11,7 @@ EXTRAS = {
     "peft": "train",
     "datasets": "train",
     "docker": "docker",
+    "httpx2": "http",
 }
 
 
@@ -40,12 +41,13 @@ def explain(error: Exception) -> Failure | None:
     from proofgym.agents.errors import AgentError
     from proofgym.envs.errors import EnvError, UnknownEnvError
     from proofgym.errors import UsageError
+    from proofgym.sandboxes.errors import SandboxError
     from proofgym.trainers.errors import ConfigError, RunFolderError, TrainError
     from proofgym.verifiers.errors import VerifierError
 
     if isinstance(error, UsageError | ConfigError | RunFolderError | UnknownEnvError):
         return Failure(message=str(error), exit_code=MISTAKE)
-    if isinstance(error, TrainError | AgentError | EnvError | VerifierError):
+    if isinstance(error, TrainError | AgentError | EnvError | VerifierError | SandboxError):
         return Failure(message=str(error), exit_code=FAILED)
     return None
 

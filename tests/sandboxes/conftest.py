@@ -16,6 +16,7 @@ from proofgym.sandboxes.landlock.backend import LandlockBackend
 from proofgym.sandboxes.ns.backend import NsBackend, NsConfig
 from proofgym.sandboxes.protocol import Backend
 from proofgym.sandboxes.unsafe_local import UnsafeLocalBackend
+from tests.sandboxes.served import ServedBackend
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
@@ -26,6 +27,7 @@ BACKENDS = {
     "landlock": LandlockBackend,
     "docker": DockerBackend,
     "docker+runsc": gvisor_backend,
+    "http": ServedBackend,
     "unsafe-local": lambda: UnsafeLocalBackend(i_trust_this_code=True),
 }
 MARKS = {
@@ -34,6 +36,7 @@ MARKS = {
     "landlock": (),
     "docker": pytest.mark.docker,
     "docker+runsc": pytest.mark.gvisor,
+    "http": pytest.mark.namespaces,
     "unsafe-local": (),
 }
 # Markers of tests, and the backends that do not promise what these test.
