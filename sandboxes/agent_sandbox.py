@@ -249,7 +249,7 @@ class AgentSandbox:
         """Write the workspace's files to memory of the host's, which nobody can change later."""
         # The archive's pages count as the sandbox's until it is closed, so they come on top.
         limits = self.limits
-        self._meter.apply(replace(limits, memory_mib=limits.memory_mib + limits.disk_mib))
+        await self._meter.apply(replace(limits, memory_mib=limits.memory_mib + limits.disk_mib))
         await self._file({"op": "pack", "attach": 1}, ".", output=self._room(), attach=archive.fd)
         archive.seal()
 
