@@ -1,4 +1,4 @@
-"""Speed of the ns sandbox beside subprocess, bubblewrap and docker exec; and its endurance.
+"""Speed of the sandboxes beside subprocess, bubblewrap and docker exec; and its endurance.
 
     python benchmarks/sandboxes.py [--rounds 200] [--endurance 50000]
 
@@ -19,23 +19,26 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from proofgym.sandboxes import Limits, Pool, PoolConfig, Status
+from proofgym.sandboxes import Limits, Pool, PoolConfig, SandboxUnavailable, Status
 from proofgym.sandboxes.ns.backend import NsBackend
 
 SNIPPET = "print(6 * 7)"
+DAEMONS = ("dockerd", "containerd", "runc")
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
 
-def tree_cpu_ms() -> float:
-    """Sum CPU of this process, its living descendants, and those they waited for."""
-    rows = {}
+def tree_cpu_ms(daemons: tuple[str, ...] = ()) -> float:
+    """Sum CPU of this process, the daemons named, their descendants, and those they waited for."""
+    rows, names = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = path.read_text().rpartition(")")[2].split()
+            head, _, tail = path.read_text().rpartition(")")
         except OSError:
             continue
+        fields = tail.split()
+        names[int(path.parent.name)] = head.partition("(")[2]
         rows[int(path.parent.name)] = (int(fields[1]), sum(map(int, fields[11:15])))
-    family = {os.getpid()}
+    family = {os.getpid(), *(pid for pid, name in names.items() if name.startswith(daemons))}
     grown = True
     while grown:
         more = {pid for pid, (parent, _) in rows.items() if parent in family} - family
@@ -44,17 +47,22 @@ def tree_cpu_ms() -> float:
     return sum(rows[pid][1] for pid in family) * TICK_MS
 
 
-async def measure(name: str, rounds: int, work: Callable[[], Awaitable[object]]) -> float:
+async def measure(
+    name: str,
+    rounds: int,
+    work: Callable[[], Awaitable[object]],
+    daemons: tuple[str, ...] = (),
+) -> float:
     """Run it so often and print wall and CPU for one; return the CPU."""
     for _ in range(3):
         await work()
     times = []
-    cpu = tree_cpu_ms()
+    cpu = tree_cpu_ms(daemons)
     for _ in range(rounds):
         began = time.perf_counter()
         await work()
         times.append((time.perf_counter() - began) * 1000)
-    each = (tree_cpu_ms() - cpu) / rounds
+    each = (tree_cpu_ms(daemons) - cpu) / rounds
     times.sort()
     p50, p99 = statistics.median(times), times[int(len(times) * 0.99)]
     print(f"{name:38} p50 {p50:7.2f}  p99 {p99:7.2f}  min {times[0]:6.2f}  cpu {each:6.2f} ms")
@@ -120,6 +128,48 @@ async def speed(rounds: int) -> None:
             os.path.realpath(sys.executable), "-c", SNIPPET))  # fmt: skip
     else:
         print("bubblewrap: not installed, left out")
+    await beside_docker(rounds, warm)
+
+
+async def beside_docker(rounds: int, ns_cpu_ms: float) -> None:
+    """Measure our agent in a container and a docker exec, with the daemon's own CPU."""
+    from proofgym.sandboxes.docker.backend import DockerBackend
+
+    backend = DockerBackend()
+    try:
+        await backend.start()
+    except SandboxUnavailable as error:
+        print(f"docker: left out: {error}")
+        await backend.close()
+        return
+    import docker
+
+    from proofgym.sandboxes.docker.image import default_image
+
+    box = await backend.create(Limits())
+    await measure(
+        "docker sandbox python(code), our agent", rounds, lambda: box.python(SNIPPET), DAEMONS
+    )
+    session = await box.python_session()
+    await measure("docker python session, one cell", rounds, lambda: session.run(SNIPPET), DAEMONS)
+    client = docker.from_env()
+    container = client.containers.run(
+        default_image(), ["sleep", "3600"], detach=True, auto_remove=True, network_mode="none"
+    )
+
+    async def execute() -> None:
+        assert container.exec_run(["python3", "-c", SNIPPET]).output == b"42\n"
+
+    try:
+        executed = await measure(
+            "docker exec by the SDK, python -c", max(20, rounds // 5), execute, DAEMONS
+        )
+        print(f"docker exec takes {executed / ns_cpu_ms:.1f} times the CPU of ns python(code)")
+    finally:
+        container.remove(force=True)
+        client.close()
+        await box.close()
+        await backend.close()
 
 
 async def throughput(count: int) -> None:

@@ -200,9 +200,14 @@ class DockerBackend:
             async with await self.create(Limits()) as sandbox:
                 result = await sandbox.python("print(6 * 7)")
         except (SandboxLost, SandboxTimeout) as error:
+            needs = "The image needs python3 (3.9 or later) and /bin/sh."
+            if self._gvisor:
+                needs += (
+                    ' runsc needs "--network=none" among its runtimeArgs in daemon.json, and '
+                    '"--platform=ptrace" where it may not use KVM.'
+                )
             raise SandboxUnavailable(
-                f"docker: a first container of {self._image} did not work: {error} The image "
-                "needs python3 (3.9 or later) and /bin/sh."
+                f"docker: a first container of {self._image} did not work: {error}. {needs}"
             ) from None
         if result.stdout != "42\n":
             raise SandboxUnavailable(f"docker: a first program went wrong: {result.stderr}")
@@ -216,6 +221,7 @@ class DockerBackend:
         if self._gvisor:
             missing.append("memory and processes between two samples (50 ms apart)")
             missing.append("a run's own process limit: its sandbox's holds")
+            missing.append("the agent: gVisor lets a program end its own sandbox by signalling it")
             properties.add("gvisor")
         else:
             missing.append("kernel bugs and side channels: the kernel is shared")
