@@ -19,6 +19,7 @@ from proofgym.sandboxes.local_wire import WireProtocol, connect
 from proofgym.sandboxes.protocol import Limits
 
 START_DEADLINE_S = 20.0
+FOLDER = "proofgym-"  # then the backend and the host's process: see leftovers.py
 _PACKAGE = Path(__file__).resolve().parent
 _BOOT = """
 import sys, types
@@ -71,7 +72,7 @@ class FolderAgent:
             SandboxTimeout: it did not answer.
         """
         uid = confinement.uid if confinement is not None else None
-        self._folder = tempfile.mkdtemp(prefix=f"proofgym-{self._backend}-")
+        self._folder = tempfile.mkdtemp(prefix=f"{FOLDER}{self._backend}-{os.getpid()}-")
         for path in (self._folder, f"{self._folder}/workspace", f"{self._folder}/tmp"):
             os.makedirs(path, exist_ok=True)
             if uid is not None:

@@ -193,6 +193,26 @@ def verify(
 
 
 @app.command
+def doctor(
+    *,
+    json: Annotated[bool, Parameter(negative=())] = False,
+    clean_sandboxes: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Show which sandboxes work on this machine, how fast, why not, and what helps.
+
+    Parameters
+    ----------
+    json
+        Print it for programs.
+    clean_sandboxes
+        Delete what killed processes left (cgroups, folders, containers), and do nothing else.
+    """
+    from proofgym.cli.doctor import doctor as run
+
+    return run(as_json=json, clean=clean_sandboxes)
+
+
+@app.command
 def serve_sandboxes(
     *,
     host: str = "127.0.0.1",
