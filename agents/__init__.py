@@ -4,7 +4,22 @@ from proofgym.agents.driver import Assignment, Deadlines, Driver
 from proofgym.agents.engine import Completion, Engine, Fingerprint, Finish
 from proofgym.agents.episode_files import read_episodes, write_episodes
 from proofgym.agents.errors import AgentError, EngineError, RenderError
-from proofgym.agents.evaluation import EvalReport, Level, Rate, evaluate, report_on
+from proofgym.agents.evaluation import (
+    AtK,
+    Bounds,
+    Comparison,
+    Decision,
+    EvalReport,
+    Level,
+    Rate,
+    attempts_at,
+    compare_paired,
+    evaluate,
+    maj_at_k,
+    pass_at_k,
+    pass_hat_k,
+    report_on,
+)
 from proofgym.agents.policy import Act, EnginePolicy, Human, Policy, Scripted, Seat
 from proofgym.agents.renderer import Conversation, Prompt, Renderer
 
@@ -12,9 +27,13 @@ __all__ = [
     "Act",
     "AgentError",
     "Assignment",
+    "AtK",
+    "Bounds",
+    "Comparison",
     "Completion",
     "Conversation",
     "Deadlines",
+    "Decision",
     "Driver",
     "Engine",
     "EngineError",
@@ -31,7 +50,12 @@ __all__ = [
     "Renderer",
     "Scripted",
     "Seat",
+    "attempts_at",
+    "compare_paired",
     "evaluate",
+    "maj_at_k",
+    "pass_at_k",
+    "pass_hat_k",
     "read_episodes",
     "report_on",
     "write_episodes",

@@ -12,6 +12,7 @@ from proofgym.envs.registry import EnvEntry, environment_class, list_envs, make,
 from proofgym.envs.session import Session
 from proofgym.envs.snapshot import Snapshot
 from proofgym.envs.stop import Blame, Fault, Stop
+from proofgym.envs.suite import Suite, SuiteError, lock_suite, locked_tasks, read_suite
 from proofgym.envs.tasks import Split, TaskSource, content_share, generated, listed, rows
 from proofgym.envs.text_space import AnyText
 from proofgym.envs.tools import Tool, ToolFault, bash_tool, python_tool, tool
@@ -44,6 +45,8 @@ __all__ = [
     "Source",
     "Split",
     "Stop",
+    "Suite",
+    "SuiteError",
     "TaskSource",
     "Tool",
     "ToolError",
@@ -58,9 +61,12 @@ __all__ = [
     "generated",
     "list_envs",
     "listed",
+    "lock_suite",
+    "locked_tasks",
     "make",
     "message_of",
     "python_tool",
+    "read_suite",
     "register",
     "rows",
     "text_of",

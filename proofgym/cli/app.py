@@ -58,10 +58,9 @@ def train(
 
 @app.command(name="eval")
 def evaluate(
-    env_id: str,
-    /,
-    *,
+    *env_ids: str,
     policy: str,
+    suite: str | None = None,
     tasks: Annotated[int, Parameter(name=["--tasks", "-n"])] = 256,
     attempts: Annotated[int, Parameter(name=["--attempts", "-k"])] = 1,
     split: Literal["heldout", "train"] = "heldout",
@@ -71,16 +70,20 @@ def evaluate(
     device: str = "auto",
     out: Path | None = None,
 ) -> int:
-    """Measure a policy on one environment: pass@1 with its 95% interval.
+    """Measure a policy: pass@1, and what k attempts are worth, with 95% intervals.
+
+    The same command again goes on where a killed one stopped; with a larger -k it adds attempts.
 
     Parameters
     ----------
-    env_id
-        An environment's id; `proofgym envs` lists them.
+    env_ids
+        Environments' ids; `proofgym envs` lists them.
     policy
-        A model's folder or hub id, or the name of a scripted policy such as oracle.
+        A model's folder or hub id, or a scripted policy: oracle, noop, or one of the environment's.
+    suite
+        In place of ids: families such as math,tools, or a suite's lock file (it ends in .json).
     tasks
-        How many tasks to draw.
+        How many tasks to draw of each environment.
     attempts
         How often each is tried.
     split
@@ -94,13 +97,15 @@ def evaluate(
     device
         auto, cpu, cuda, cuda:1, ...
     out
-        A folder to write episodes.jsonl and summary.json into.
+        The folder of suite.lock.json, episodes.jsonl, summary.json and report.html; named after
+        what is measured, under runs/eval, where it is not given.
     """
     from proofgym.cli.evaluate import EvalRequest, run_evaluation
 
     return run_evaluation(
         EvalRequest(
-            env_id=env_id,
+            env_ids=env_ids,
+            suite=suite,
             policy=policy,
             tasks=tasks,
             attempts=attempts,
@@ -112,6 +117,52 @@ def evaluate(
             out=out,
         )
     )
+
+
+@app.command
+def compare(
+    a: Path,
+    b: Path,
+    /,
+    *,
+    gate: Annotated[bool, Parameter(negative=())] = False,
+    margin: float = 0.0,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Compare two evaluations task by task: is B better than A, or worse, or is it chance?
+
+    Parameters
+    ----------
+    a
+        The baseline's evaluation folder.
+    b
+        The candidate's.
+    gate
+        Exit with 0 where B passes, 1 where it is worse, 3 where there are too few tasks to say.
+    margin
+        The loss of pass@1 that --gate accepts, such as 0.01.
+    json
+        Print one JSON object.
+    """
+    from proofgym.cli.compare import compare_folders
+
+    return compare_folders(a, b, gate=gate, margin=margin, as_json=json)
+
+
+@app.command
+def rescore(folder: Path, /, *, write: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """Judge an evaluation's attempts again with the verifiers of today, and list what flips.
+
+    Parameters
+    ----------
+    folder
+        The evaluation's folder.
+    write
+        Keep the new verdicts; without it nothing is changed.
+    """
+    from proofgym.cli.rescore import rescore_folder
+
+    return rescore_folder(folder, write=write)
 
 
 @app.command

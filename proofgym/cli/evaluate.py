@@ -1,30 +1,43 @@
-"""``proofgym eval``: one policy, one environment, one table."""
+"""``proofgym eval``: one policy on the tasks of one or more environments, resumable."""
 
 import asyncio
-import difflib
 import json
 import math
+import re
 import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from proofgym.agents import Driver, EvalReport, Policy, Rate, Scripted, report_on, write_episodes
-from proofgym.agents import evaluate as play_tasks
-from proofgym.envs import Env, Episode, Sampling, derive, environment_class
+from proofgym.agents import Driver, EvalReport, Rate, attempts_at, report_on
+from proofgym.agents.evaluation.folder import (
+    AttemptKey,
+    EvalFolder,
+    EvalIdentity,
+    key_of,
+)
+from proofgym.agents.whole_file import write_whole
+from proofgym.cli.eval_policy import PolicyRequest, choose_policy
+from proofgym.cli.eval_watch import EvalWatch
+from proofgym.envs import (
+    Blame,
+    Env,
+    Episode,
+    Suite,
+    derive,
+    environment_class,
+    lock_suite,
+    locked_tasks,
+    read_suite,
+)
 from proofgym.errors import UsageError
-from proofgym.verifiers import Task
 
-if TYPE_CHECKING:
-    import torch
-
-ENGINE_SLOTS = 256
 METHOD = "Wilson score, 95%, clustered by task"
 
 
@@ -32,7 +45,8 @@ METHOD = "Wilson score, 95%, clustered by task"
 class EvalRequest:
     """What to measure. The fields are the command's options."""
 
-    env_id: str
+    env_ids: tuple[str, ...]
+    suite: str | None
     policy: str
     tasks: int
     attempts: int
@@ -50,183 +64,164 @@ class EvalRequest:
                 raise UsageError(f"--{name} must be at least {least}, got {value}.")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise UsageError(f"--max-tokens must be at least 1, got {self.max_tokens}.")
+        if bool(self.env_ids) == (self.suite is not None):
+            raise UsageError(
+                "eval takes either environments or --suite, which is a list of families such as "
+                "math,tools or a lock file."
+            )
+
+    @property
+    def sampling(self) -> PolicyRequest:
+        """The part that says which policy, and how it samples."""
+        return PolicyRequest(
+            name=self.policy,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            device=self.device,
+        )
 
 
 def run_evaluation(request: EvalRequest) -> int:
-    """Measure, print, and write where asked; 1 where nothing could be scored."""
-    environment = environment_class(request.env_id)
-    tasks = draw_tasks(environment, request)
-    policy = choose_policy(environment, request)
-    if request.out is not None:
-        request.out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-    driver = Driver(environment, policy)
-    seed = derive(request.seed, "evaluation")
+    """Measure what is not measured yet, print, and write; 1 where nothing could be scored."""
+    suite = choose_suite(request)
+    environments = [environment_class(entry.place) for entry in suite.environments]
+    policies = choose_policy(request.sampling, environments)
+    folder = open_folder(request, suite)
+    tasks = locked_tasks(suite)
+    measured = {key_of(one) for one in folder.episodes() if not _lost(one)}
     started = time.perf_counter()
-    with _Watch(len(tasks) * request.attempts) as watch:
-        episodes = asyncio.run(
-            play_tasks(driver, tasks, attempts=request.attempts, seed=seed, on_episode=watch.count)
-        )
-    report = report_on(episodes, seconds=time.perf_counter() - started)
-    _print(environment, request, report, episodes, len(tasks))
-    if request.out is not None:
-        write_episodes(request.out / "episodes.jsonl", episodes)
-        summary = json.dumps(_finite(summary_of(environment, request, report)), indent=2)
-        (request.out / "summary.json").write_text(summary + "\n")
-        Console().print(f"Written to {request.out}", soft_wrap=True)
+    total = sum(len(drawn) for drawn in tasks.values()) * request.attempts
+    with EvalWatch(total, done=len(measured)) as watch:
+
+        def took(episode: Episode) -> None:
+            folder.add(episode)
+            watch.count(episode)
+
+        for entry, environment in zip(suite.environments, environments, strict=True):
+            watch.begin(entry.id)
+            seed = derive(request.seed, "evaluation")
+            todo = [
+                one
+                for one in attempts_at(tasks[entry.id], attempts=request.attempts, seed=seed)
+                if AttemptKey(environment.id, one.group, one.rollout) not in measured
+            ]
+            driver = Driver(environment, policies(environment))
+            try:
+                asyncio.run(driver.run(todo, took))
+            finally:
+                folder.flush()
+    seconds = time.perf_counter() - started
+    episodes = [one for one in folder.finish() if one.rollout < request.attempts]
+    report = report_on(episodes, seconds=seconds)
+    parts = by_environment(suite, episodes, environments)
+    summary = summary_of(request, suite, report, parts)
+    write_whole(
+        folder.path / "summary.json", (json.dumps(_finite(summary), indent=2) + "\n").encode()
+    )
+    from proofgym.report.eval_page import write_eval_report
+
+    write_eval_report(folder.path, summary, parts, episodes)
+    _print(request, suite, report, parts, episodes)
+    Console().print(f"Report: {folder.path / 'report.html'}", soft_wrap=True, markup=False)
     return 0 if report.pass_at_1.attempts else 1
 
 
-def draw_tasks(environment: type[Env], request: EvalRequest) -> list[Task]:
-    """Draw the tasks: for an endless source the very ones that a run of this seed measures on.
-
-    A finite source gives each task at most once.
-    """
-    source = environment.tasks
-    if source is None:
-        raise UsageError(f"{environment.id} has no tasks of its own, so it cannot be measured.")
-    rng = np.random.default_rng(derive(request.seed, "held-out tasks"))
-    count = source.count(request.split)
-    if count is None:
-        return [source.sample(request.split, rng) for _ in range(request.tasks)]
-    chosen = rng.permutation(count)[: request.tasks]
-    return [source.task(request.split, int(index)) for index in chosen]
+def choose_suite(request: EvalRequest) -> Suite:
+    """Lock the tasks that were asked for, or read the file that locks them."""
+    if request.suite is not None and request.suite.endswith(".json"):
+        return read_suite(Path(request.suite))
+    names = request.env_ids or tuple(filter(None, (request.suite or "").split(",")))
+    return lock_suite(names, tasks=request.tasks, split=request.split, seed=request.seed)
 
 
-def choose_policy(environment: type[Env], request: EvalRequest) -> Policy:
-    """Find the policy: a scripted one by name, or a model by folder or hub id.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    name, scripted = request.policy, environment.demonstrators
-    if name in scripted:
-        return Scripted(scripted[name])
-    folder = Path(name)
-    if folder.is_dir():
-        _check_model_folder(folder)
-    elif name.count("/") != 1 or name.startswith((".", "/", "~")):
-        near = difflib.get_close_matches(name, list(scripted), n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise UsageError(
-            f"--policy must be a model's folder, or one of {', '.join(scripted) or 'none'} "
-            f"(scripted, of {environment.id}); got {name!r}.{hint}"
-        )
-    return _engine_policy(environment, request)
+def open_folder(request: EvalRequest, suite: Suite) -> EvalFolder:
+    """Open the evaluation's folder; without --out its name says what is measured, and how."""
+    identity = EvalIdentity(
+        suite=suite.digest,
+        policy=request.policy,
+        weights=request.sampling.weights,
+        temperature=request.temperature,
+        max_tokens=request.max_tokens,
+        seed=request.seed,
+    )
+    path = request.out
+    if path is None:
+        words = f"{Path(suite.name).name if ':' in suite.name else suite.name}-{request.policy}"
+        slug = re.sub(r"[^A-Za-z0-9.-]+", "-", words).strip("-.")[-80:]
+        digest = derive(*(str(value) for value in asdict(identity).values())) % 16**8
+        path = Path("runs") / "eval" / f"{slug}-{digest:08x}"
+    return EvalFolder(path, suite, identity)
 
 
-def summary_of(environment: type[Env], request: EvalRequest, report: EvalReport) -> dict[str, Any]:
+def by_environment(
+    suite: Suite, episodes: Sequence[Episode], environments: Sequence[type[Env]]
+) -> dict[str, EvalReport]:
+    """Sum up each environment's attempts."""
+    parts: dict[str, EvalReport] = {}
+    for environment in environments:
+        own = [one for one in episodes if one.env_id == environment.id]
+        parts[environment.id] = report_on(own, seconds=sum(one.seconds for one in own))
+    return parts
+
+
+def summary_of(
+    request: EvalRequest, suite: Suite, report: EvalReport, parts: Mapping[str, EvalReport]
+) -> dict[str, Any]:
     """Put what was measured, and how, into one JSON object."""
     return {
         "proofgym": version("proofgym"),
-        "environment": environment.id,
+        "suite": suite.name,
+        "suite_digest": suite.digest,
         "policy": request.policy,
-        "split": request.split,
-        "tasks": report.pass_at_1.tasks,
+        "split": suite.split.value,
+        "tasks": {entry.id: len(entry.tasks) for entry in suite.environments},
         "attempts": request.attempts,
         "seed": request.seed,
         "temperature": request.temperature,
-        "max_tokens": request.max_tokens or environment.limits.tokens,
+        "max_tokens": request.max_tokens,
         "interval": METHOD,
         "report": asdict(report),
+        "environments": {name: asdict(part) for name, part in parts.items()},
     }
 
 
-def _check_model_folder(folder: Path) -> None:
-    checkpoints = folder / "checkpoints"
-    if checkpoints.is_dir():  # a run's folder has a config.json of its own
-        known = sorted(one.name for one in checkpoints.iterdir() if (one / "config.json").exists())
-        raise UsageError(
-            f"--policy must be one checkpoint, got the run {folder}. It has "
-            f"{', '.join(str(checkpoints / one) for one in known) or 'none yet'}."
-        )
-    if not (folder / "config.json").exists():
-        raise UsageError(
-            f"--policy must be a folder that from_pretrained loads, got {folder}, which has no "
-            "config.json."
-        )
-
-
-def _engine_policy(environment: type[Env], request: EvalRequest) -> Policy:
-    import transformers
-
-    from proofgym.agents import EnginePolicy, Renderer
-    from proofgym.agents.transformers_engine import TransformersEngine
-
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-    try:
-        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(request.policy)
-        model: Any = transformers.AutoModelForCausalLM.from_pretrained(request.policy)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise UsageError(f"--policy {request.policy} cannot be loaded: {first}") from error
-    model = model.to(_device(request.device)).eval()
-    context = int(model.config.max_position_embeddings)
-    engine = TransformersEngine(model, max_slots=ENGINE_SLOTS, max_context=context)
-    sampling = Sampling(
-        temperature=request.temperature,
-        max_tokens=request.max_tokens or environment.limits.tokens,
-    )
-    return EnginePolicy(engine, Renderer(tokenizer), sampling)
-
-
-def _device(name: str) -> "torch.device":
-    from proofgym.config import check_device
-    from proofgym.trainers.run import pick_device
-
-    check_device(name)
-    return pick_device(name)
-
-
-class _Watch:
-    """Draw a bar on a terminal; elsewhere nothing."""
-
-    def __init__(self, total: int) -> None:
-        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(
-            TextColumn("episodes"), *columns, console=Console(stderr=True), transient=True
-        )
-        self.task = self.bar.add_task("episodes", total=total)
-
-    def count(self, episode: Episode) -> None:
-        """Take an episode that ended."""
-        self.bar.advance(self.task)
-
-    def __enter__(self) -> "_Watch":
-        if self.bar.console.is_terminal:
-            self.bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()
+def _lost(episode: Episode) -> bool:
+    """Whether an attempt must be made again: no fault of the policy or the environment."""
+    return episode.fault is not None and episode.fault.blame is Blame.INFRASTRUCTURE
 
 
 def _print(
-    environment: type[Env],
     request: EvalRequest,
+    suite: Suite,
     report: EvalReport,
-    episodes: list[Episode],
-    tasks: int,
+    parts: Mapping[str, EvalReport],
+    episodes: Sequence[Episode],
 ) -> None:
     console = Console(highlight=False)
-    console.print(
-        f"[bold]pass@1 {report.pass_at_1}[/bold]  ({METHOD})",
-        soft_wrap=True,
-    )
+    console.print(f"[bold]pass@1 {report.pass_at_1}[/bold]  ({METHOD})", soft_wrap=True)
+    tasks = sum(len(entry.tasks) for entry in suite.environments)
     how = f"temperature {request.temperature:g}, seed {request.seed}"
     console.print(
-        f"{environment.id}, {request.policy}, {tasks} {request.split} tasks "
+        f"{suite.name}, {request.policy}, {tasks} {suite.split.value} tasks "
         f"({report.pass_at_1.tasks} distinct) x {request.attempts}, {how}",
         soft_wrap=True,
         markup=False,
     )
+    if len(parts) > 1:
+        console.print(_environments(parts))
     if report.levels:
         console.print(_levels(report))
+    if report.at_k:
+        console.print(_at_k(report))
     tokens = report.sampled_tokens
     speed = f" ({tokens / report.seconds:,.0f}/s)" if tokens else ""
+    bounds = f"; pass@1 within [{report.bounds.low:.3f}, {report.bounds.high:.3f}]"
     facts = {
         "reward": f"{report.reward_mean:.3f}",
         "stops": ", ".join(f"{name} {count}" for name, count in sorted(report.stops.items())),
-        "unscored": f"{report.unscored} (left out of every rate)",
+        "unscored": f"{report.unscored} (left out of every rate"
+        + (f"{bounds} whatever they were)" if report.unscored else ")"),
+        "truncated": str(report.truncated),
         "tokens": f"{tokens:,} sampled{speed}",
         "seconds": f"{report.seconds:.1f}",
     }
@@ -234,18 +229,38 @@ def _print(
     for name, value in facts.items():
         table.add_row(name, value)
     console.print(table)
-    fault = next((one for one in episodes if not one.scored), None)
-    if fault is not None:
-        console.print(f"The first unscored one: {_why(fault)}", soft_wrap=True, markup=False)
+    reasons = Counter(_why(one) for one in episodes if not one.scored)
+    for reason, count in reasons.most_common(3):
+        console.print(f"unscored {count} x: {reason}", soft_wrap=True, markup=False)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in headings:
+        table.add_column(heading)
+    return table
+
+
+def _environments(parts: Mapping[str, EvalReport]) -> Table:
+    table = _table("environment", "pass@1", "reward", "unscored", "truncated", "attempts")
+    for name, part in parts.items():
+        counts = (part.unscored, part.truncated, part.pass_at_1.attempts)
+        table.add_row(name, str(part.pass_at_1), f"{part.reward_mean:.3f}", *map(str, counts))
+    return table
 
 
 def _levels(report: EvalReport) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("difficulty", "pass@1", "calls a tool", "attempts"):
-        table.add_column(heading)
+    table = _table("difficulty", "pass@1", "calls a tool", "attempts")
     for name, level in report.levels.items():
         rates: tuple[Rate, Rate] = (level.pass_at_1, level.call_rate)
         table.add_row(name, *map(str, rates), str(level.pass_at_1.attempts))
+    return table
+
+
+def _at_k(report: EvalReport) -> Table:
+    table = _table("k", "pass@k", "pass^k (all k)", "maj@k", "tasks")
+    for one in report.at_k:
+        table.add_row(str(one.k), str(one.any), str(one.all), str(one.majority), str(one.any.tasks))
     return table
 
 
@@ -260,4 +275,6 @@ def _finite(value: Any) -> Any:
     """JSON has no nan: what could not be computed is null."""
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -70,6 +70,7 @@ class Chart:
         lines: the series.
         marks: single points.
         unit_range: whether y is a rate, so that the axis is [0, 1] or within it.
+        log_x: whether equal steps along x are doublings.
         width, height: in px of its own coordinates; it scales.
         x_label: what x counts.
     """
@@ -78,6 +79,7 @@ class Chart:
     lines: Sequence[Line]
     marks: Sequence[Mark] = field(default=())
     unit_range: bool = False
+    log_x: bool = False
     width: int = 380
     height: int = 220
     x_label: str = "step"
@@ -140,6 +142,7 @@ class _Scale:
     y_ticks: Sequence[float]
     width: int
     height: int
+    log_x: bool
 
     @classmethod
     def of(cls, chart: Chart, xs: Sequence[float], ys: Sequence[float]) -> "_Scale":
@@ -152,10 +155,13 @@ class _Scale:
             y_ticks=ticks(low, high, 4),
             width=chart.width,
             height=chart.height,
+            log_x=chart.log_x,
         )
 
     def x(self, value: float) -> float:
         share = (value - self.x_low) / (self.x_high - self.x_low)
+        if self.log_x:
+            share = math.log(value / self.x_low) / math.log(self.x_high / self.x_low)
         return LEFT + share * (self.width - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
@@ -171,7 +177,7 @@ class _Scale:
             parts.append(
                 f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(tick)}</text>'
             )
-        for tick in ticks(self.x_low, self.x_high, 5):
+        for tick in self._x_ticks():
             if self.x_low <= tick <= self.x_high:
                 x = self.x(tick)
                 parts.append(
@@ -182,6 +188,12 @@ class _Scale:
             f'<text x="{middle:.0f}" y="{base + 27}" text-anchor="middle">{escape(x_label)}</text>'
         )
         return parts
+
+    def _x_ticks(self) -> list[float]:
+        if not self.log_x:
+            return ticks(self.x_low, self.x_high, 5)
+        first, last = (round(math.log2(end)) for end in (self.x_low, self.x_high))
+        return [2.0**power for power in range(first, last + 1)]
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:

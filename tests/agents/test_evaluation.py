@@ -12,11 +12,11 @@ from proofgym.verifiers import ErrorKind, Message, Score, Task, assistant, tool_
 
 YES, NO = True, False
 
-# Worked on paper from p, n_eff = p (1 - p) / SE^2 and Wilson's formula. 0 of 20: Newcombe 1998,
-# table I, method 3, which has 0.0000 to 0.1611.
+# Worked on paper from n_eff and Wilson's formula. 0 of 20: Newcombe 1998, table I, method 3, which
+# has 0.0000 to 0.1611. Two tasks twice: p (1 - p) / SE^2 (z / t)^2 = 0.07, so the least, 2, holds.
 INTERVALS = {
-    "8 of 10 independent tasks, n_eff 9": ([[YES]] * 8 + [[NO]] * 2, 0.8, 0.4738, 0.9467),
-    "two tasks twice, n_eff 3": ([[YES, YES], [NO, YES]], 0.75, 0.2561, 0.9632),
+    "8 of 10 independent tasks": ([[YES]] * 8 + [[NO]] * 2, 0.8, 0.4902, 0.9433),
+    "two tasks twice, n_eff 2": ([[YES, YES], [NO, YES]], 0.75, 0.1979, 0.9733),
     "0 of 20": ([[NO]] * 20, 0.0, 0.0, 0.1611),
     "0 of 100 on 20 tasks counts tasks": ([[NO] * 5] * 20, 0.0, 0.0, 0.1611),
     "20 of 20": ([[YES]] * 20, 1.0, 0.8389, 1.0),
