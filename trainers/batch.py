@@ -1,6 +1,6 @@
 """Samples packed to a token budget, with weights that are already globally normalised.
 
-Shapes: T tokens of all packed sequences together, S sequences.
+Shapes: T tokens of all packed sequences together, S sequences, N action tokens.
 """
 
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from proofgym.trainers.sample import Sample
@@ -18,17 +19,22 @@ class Weighted:
     """A sample with the numbers that its tokens train with.
 
     Args:
-        sample: the tokens.
-        advantage: of every action token.
+        sample: the tokens; n of them are actions.
+        advantage: of every action token, or n numbers.
         w_pg: weight of every action token in the policy-gradient loss, already divided by the
             global denominator.
         w_ce: likewise in the cross entropy.
+        old_logp, ref_logp, value, target: n numbers, where the loss needs them; see ``Batch``.
     """
 
     sample: Sample
-    advantage: float = 0.0
+    advantage: float | NDArray[np.floating] = 0.0
     w_pg: float = 0.0
     w_ce: float = 0.0
+    old_logp: NDArray[np.floating] | None = None
+    ref_logp: NDArray[np.floating] | None = None
+    value: NDArray[np.floating] | None = None
+    target: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,8 +50,12 @@ class Batch:
         advantage_T: float32.
         w_pg_T, w_ce_T: float32, 0 except on action tokens.
         temperature: of the sampling, one for the whole batch.
-        old_logp_N: of the N action tokens under the weights at the start of the step; None where
-            the batch is trained on at those very weights.
+        sequence_N: int64, which sequence each action token belongs to.
+        old_logp_N: under the weights at the start of the step; None where the batch is trained on
+            at those very weights.
+        ref_logp_N: under the reference; None without one.
+        value_N: what the critic expected at the start of the step; None without one.
+        target_N: what the critic is to expect; None without one.
     """
 
     tokens_T: Tensor
@@ -57,34 +67,29 @@ class Batch:
     w_pg_T: Tensor
     w_ce_T: Tensor
     temperature: float
+    sequence_N: Tensor
     old_logp_N: Tensor | None = None
-
-
-def token_mean_weight(samples: Sequence[Sample]) -> float:
-    """Return 1 / (action tokens in the global batch): every token counts the same.
-
-    Raises:
-        ValueError: there is no action token, so there is nothing to train on.
-
-    Source: DAPO, arXiv:2503.14476, section 3.3.
-    """
-    tokens = sum(sample.num_actions for sample in samples)
-    if tokens == 0:
-        raise ValueError(
-            "the batch must hold at least one sampled token, got none. Filter empty episodes out."
-        )
-    return 1.0 / tokens
+    ref_logp_N: Tensor | None = None
+    value_N: Tensor | None = None
+    target_N: Tensor | None = None
 
 
 def pack(weighted: Sequence[Weighted], *, token_budget: int, bucket: bool = True) -> list[Batch]:
-    """Lay samples end to end in micro-batches of at most ``token_budget`` tokens.
+    """Lay samples end to end in the micro-batches of :func:`micro_batches`."""
+    return [lay_out(one) for one in micro_batches(weighted, token_budget, bucket=bucket)]
+
+
+def micro_batches(
+    weighted: Sequence[Weighted], token_budget: int, *, bucket: bool = True
+) -> list[list[Weighted]]:
+    """Share samples out over micro-batches of at most ``token_budget`` tokens.
 
     Sequences of like length come together (attention pads within a micro-batch only). A sequence
     longer than the budget gets a micro-batch of its own. The grouping depends on the lengths
     alone, so it is the same in every run.
 
     Raises:
-        ValueError: samples of different temperatures, or a sequence that begins with an action.
+        ValueError: the samples have different temperatures.
     """
     temperatures = {one.sample.temperature for one in weighted}
     if len(temperatures) > 1:
@@ -101,10 +106,15 @@ def pack(weighted: Sequence[Weighted], *, token_budget: int, bucket: bool = True
             room = token_budget
         batches[-1].append(one)
         room -= len(one.sample)
-    return [_batch(group) for group in batches]
+    return batches
 
 
-def _batch(group: Sequence[Weighted]) -> Batch:
+def lay_out(group: Sequence[Weighted]) -> Batch:
+    """Lay samples end to end.
+
+    Raises:
+        ValueError: a sequence begins with an action, or one sample has numbers that another lacks.
+    """
     samples = [one.sample for one in group]
     lengths = [len(sample) for sample in samples]
     action = np.concatenate([sample.action for sample in samples])
@@ -114,19 +124,38 @@ def _batch(group: Sequence[Weighted]) -> Batch:
             "a sequence must begin with a token that the policy read, got a sampled one first: "
             "nothing predicts it. Give the policy a prompt."
         )
-    spread = [np.repeat([getattr(one, name) for one in group], lengths) for name in _SCALARS]
-    advantage, w_pg, w_ce = (torch.from_numpy((v * action).astype(np.float32)) for v in spread)
+    dtype = torch.get_default_dtype()  # float32, but in proofs
+    sequence = np.repeat(np.arange(len(group)), lengths)
+    columns: dict[str, Tensor] = {}
+    for name in ("advantage", "w_pg", "w_ce"):
+        column = np.zeros(len(action))
+        column[action] = _joined([_per_action(one, getattr(one, name)) for one in group])
+        columns[f"{name}_T"] = torch.from_numpy(column).to(dtype)
+    for name in ("old_logp", "ref_logp", "value", "target"):
+        values = [getattr(one, name) for one in group]
+        if any(one is not None for one in values):
+            columns[f"{name}_N"] = torch.from_numpy(_joined(values)).to(dtype)
     return Batch(
         tokens_T=torch.from_numpy(np.concatenate([s.tokens for s in samples]).astype(np.int64)),
         positions_T=torch.from_numpy(np.concatenate([np.arange(n) for n in lengths])),
         cumulative_lengths=(0, *(int(end) for end in ends)),
         action_T=torch.from_numpy(action),
         behaviour_logp_T=torch.from_numpy(np.concatenate([s.logp for s in samples])),
-        advantage_T=advantage,
-        w_pg_T=w_pg,
-        w_ce_T=w_ce,
         temperature=samples[0].temperature,
+        sequence_N=torch.from_numpy(sequence[action]),
+        **columns,
     )
 
 
-_SCALARS = ("advantage", "w_pg", "w_ce")
+def _per_action(one: Weighted, value: float | NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.broadcast_to(np.asarray(value, dtype=np.float64), (one.sample.num_actions,))
+
+
+def _joined(values: Sequence[NDArray[np.floating] | None]) -> NDArray[np.floating]:
+    present = [value for value in values if value is not None]
+    if len(present) < len(values):
+        raise ValueError(
+            f"every sample of a batch must have the same numbers, got {len(values) - len(present)} "
+            f"of {len(values)} without. Annotate all of them or none."
+        )
+    return np.concatenate(present)

@@ -3,6 +3,7 @@
 Shapes: T packed tokens, N of them actions, V the vocabulary.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import nn
 
 from proofgym.trainers.batch import Batch
 from proofgym.trainers.errors import TrainError
+from proofgym.trainers.losses.terms import ActionLogprobs, LossSums
+from proofgym.trainers.metric_sums import MetricSums
 from proofgym.trainers.packed_attention import Packing, attend_packed
-from proofgym.trainers.policy_loss import LossSums
+from proofgym.trainers.value_head import ValueHead, value_head
 
 
 class OptimizerConfig(BaseModel):
@@ -37,19 +40,6 @@ class OptimizerConfig(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ActionLogprobs:
-    """What the model says of the sampled tokens.
-
-    Args:
-        logp_N: logprobs, at least float32, at the batch's temperature; differentiable.
-        entropy_N: of the distribution that each was drawn from, in nats; not differentiable.
-    """
-
-    logp_N: Tensor
-    entropy_N: Tensor
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
     """One optimiser step.
 
@@ -64,8 +54,8 @@ class StepReport:
     seconds: float
 
 
-LossFunction = Callable[[Tensor, Batch], LossSums]
-"""From logp_N and its batch, the loss's sums."""
+LossFunction = Callable[[ActionLogprobs, Batch], LossSums]
+"""From what the model says of a batch, the loss's sums."""
 
 
 class Learner:
@@ -75,12 +65,20 @@ class Learner:
         model: any transformers causal LM, with float32 weights.
         optimizer: rates and bounds.
         total_steps: the length of the schedule.
+        critic: a value head on the last hidden state, with a learning rate of its own; None: none.
 
     Raises:
         TrainError: the model changes its logits behind the head, which is not scored here.
     """
 
-    def __init__(self, model: nn.Module, optimizer: OptimizerConfig, *, total_steps: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: OptimizerConfig,
+        *,
+        total_steps: int,
+        critic: ValueHead | None = None,
+    ) -> None:
         _check_head(model)
         self.model = model
         self.config = optimizer
@@ -89,9 +87,13 @@ class Learner:
         decayed = [p for p in model.parameters() if p.dim() >= 2]
         plain = [p for p in model.parameters() if p.dim() < 2]
         groups = [
-            {"params": decayed, "weight_decay": optimizer.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
+            {"params": decayed, "weight_decay": optimizer.weight_decay, "lr_scale": 1.0},
+            {"params": plain, "weight_decay": 0.0, "lr_scale": 1.0},
         ]
+        self.value_head = None if critic is None else value_head(model, critic)
+        if critic is not None and self.value_head is not None:
+            head = {"params": list(self.value_head.parameters()), "weight_decay": 0.0}
+            groups.append({**head, "lr_scale": critic.lr / optimizer.lr})
         self.optimizer = torch.optim.AdamW(
             groups, lr=optimizer.lr, betas=(optimizer.beta1, optimizer.beta2), fused=True
         )
@@ -101,56 +103,78 @@ class Learner:
         """Where the model is."""
         return next(self.model.parameters()).device
 
-    def logprobs(self, batch: Batch) -> ActionLogprobs:
-        """Score the batch's action tokens."""
-        return action_logprobs(self.model, batch, self.device)
+    def logprobs(self, batch: Batch, *, entropy_gradient: bool = False) -> ActionLogprobs:
+        """Score the batch's action tokens, and value them where there is a critic."""
+        return action_logprobs(
+            self.model,
+            batch,
+            self.device,
+            value_head=self.value_head,
+            entropy_gradient=entropy_gradient,
+        )
 
-    def step(self, batches: Sequence[Batch], loss: LossFunction) -> StepReport:
+    def step(
+        self, batches: Sequence[Batch], loss: LossFunction, *, entropy_gradient: bool = False
+    ) -> StepReport:
         """Take one optimiser step on micro-batches whose weights add up over all of them.
+
+        Args:
+            batches: the step's.
+            loss: of one micro-batch.
+            entropy_gradient: whether the loss differentiates the entropy, which costs memory.
 
         Raises:
             TrainError: the gradient is not finite; the weights are left as they were.
         """
         started = time.perf_counter()
         self.model.train()
-        sums: dict[str, float] = {}
-        actions = 0
+        metrics = MetricSums()
         total = 0.0
         for batch in batches:
-            scored = self.logprobs(batch)
-            found = loss(scored.logp_N, batch)
+            scored = self.logprobs(batch, entropy_gradient=entropy_gradient)
+            found = loss(scored, batch)
             found.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             total += float(found.loss.detach())
-            actions += found.tokens
-            found.metrics["entropy"] = scored.entropy_N.sum()
-            for name, value in found.metrics.items():
-                sums[name] = sums.get(name, 0.0) + float(value)
+            metrics.add(found)
+            metrics.add_tokens("entropy", scored.entropy_N)
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm))
+        finite = math.isfinite(norm)
+        if self.value_head is not None:
+            head_norm = nn.utils.clip_grad_norm_(
+                self.value_head.parameters(), self.config.max_grad_norm
+            )
+            finite = finite and math.isfinite(float(head_norm))
         rate = self._rate()
-        if not torch.isfinite(torch.tensor(norm)):
+        if not finite:
             self.optimizer.zero_grad(set_to_none=True)
             raise TrainError(
                 f"the gradient norm must be finite, got {norm} at step {self.step_number}. The "
                 "weights are unchanged; look for infinite rewards, or lower the learning rate."
             )
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["lr_scale"]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step_number += 1
-        metrics = _means(sums, actions)
-        metrics |= {"loss": total, "grad_norm": norm, "lr": rate}
+        logged = metrics.means() | {"loss": total, "grad_norm": norm, "lr": rate}
         tokens = sum(batch.cumulative_lengths[-1] for batch in batches)
-        return StepReport(metrics=metrics, tokens=tokens, seconds=time.perf_counter() - started)
+        return StepReport(metrics=logged, tokens=tokens, seconds=time.perf_counter() - started)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs beside the model's weights."""
-        return {"optimizer": self.optimizer.state_dict(), "step_number": self.step_number}
+        head = {} if self.value_head is None else self.value_head.state_dict()
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "step_number": self.step_number,
+            "value_head": head,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.step_number = int(state["step_number"])
+        if self.value_head is not None:
+            self.value_head.load_state_dict(state["value_head"])
 
     def _rate(self) -> float:
         config, step = self.config, self.step_number
@@ -162,7 +186,14 @@ class Learner:
         return config.lr * (config.final_fraction + (1.0 - config.final_fraction) * cosine)
 
 
-def action_logprobs(model: nn.Module, batch: Batch, device: torch.device) -> ActionLogprobs:
+def action_logprobs(
+    model: nn.Module,
+    batch: Batch,
+    device: torch.device,
+    *,
+    value_head: nn.Module | None = None,
+    entropy_gradient: bool = False,
+) -> ActionLogprobs:
     """Score a packed batch's action tokens with one forward pass.
 
     The logits of the N positions that predict an action are made, in float32, and no others.
@@ -185,9 +216,10 @@ def action_logprobs(model: nn.Module, batch: Batch, device: torch.device) -> Act
     all_logp_NV = torch.log_softmax(logits_NV, dim=-1)
     targets_N = batch.tokens_T.to(device)[action_N]
     logp_N = all_logp_NV.gather(1, targets_N[:, None]).squeeze(1)
-    with torch.no_grad():
+    with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
         entropy_N = -(all_logp_NV.exp() * all_logp_NV).sum(dim=-1)
-    return ActionLogprobs(logp_N=logp_N, entropy_N=entropy_N)
+    value_N = None if value_head is None else value_head(hidden_TH[action_N - 1])
+    return ActionLogprobs(logp_N=logp_N, entropy_N=entropy_N, value_N=value_N)
 
 
 def _check_head(model: nn.Module) -> None:
@@ -203,11 +235,3 @@ def _check_head(model: nn.Module) -> None:
 
 _BEHIND_THE_HEAD = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
 """Settings of Gemma 2 and 3, Cohere and Granite, and the values at which they do nothing."""
-
-
-def _means(sums: dict[str, float], tokens: int) -> dict[str, float]:
-    metrics = {name: total / tokens for name, total in sums.items() if not name.startswith("_")}
-    if "_sum_weight" in sums:
-        squared = sums["_sum_weight_squared"]
-        metrics["ratio/ess"] = sums["_sum_weight"] ** 2 / (tokens * squared) if squared else 0.0
-    return metrics

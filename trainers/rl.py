@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import nn
 
 from proofgym.agents import Assignment
 from proofgym.envs import Blame, Env, Episode, derive
@@ -52,6 +53,8 @@ async def rl_step(
     publish: Callable[[int], Awaitable[object]],
     config: RlConfig,
     step: int,
+    *,
+    reference: nn.Module | None = None,
 ) -> RlStep:
     """Take one step: wait for its batch, descend, publish the weights as version ``step + 1``.
 
@@ -66,6 +69,7 @@ async def rl_step(
         publish: gives the engine the learner's weights, as this version.
         config: the stage's.
         step: how many steps came before.
+        reference: what a KL measures the policy against.
 
     Raises:
         FaultRateError: more episodes failed, by no fault of the policy, than the config allows.
@@ -77,9 +81,9 @@ async def rl_step(
     metrics |= staleness_metrics(taken.episodes, step)
     check_faults(taken.episodes, config.max_fault_fraction)
     if rollouts.staleness:
-        done = await asyncio.to_thread(descend, learner, taken.episodes, config)
+        done = await asyncio.to_thread(descend, learner, taken.episodes, config, reference)
     else:
-        done = descend(learner, taken.episodes, config)
+        done = descend(learner, taken.episodes, config, reference)
     trained = time.perf_counter()
     await publish(step + 1)
     ended = time.perf_counter()
@@ -102,14 +106,19 @@ async def rl_step(
     return RlStep(metrics=metrics, episodes=taken.episodes, endings=[*done.endings, *late])
 
 
-def descend(learner: Learner, episodes: Sequence[Episode], config: RlConfig) -> Descent:
+def descend(
+    learner: Learner,
+    episodes: Sequence[Episode],
+    config: RlConfig,
+    reference: nn.Module | None = None,
+) -> Descent:
     """Turn a batch of episodes into optimiser steps."""
-    prepared = prepare(episodes, config, learner)
+    prepared = prepare(episodes, config, learner, reference)
     metrics = dict(prepared.metrics)
     loss = policy_loss(config)
     tokens = 0
     for batches in prepared.updates:
-        report = learner.step(batches, loss)
+        report = learner.step(batches, loss, entropy_gradient=config.entropy_coefficient > 0)
         metrics |= report.metrics
         tokens += report.tokens
     endings = [_ending(episode, prepared.filtered) for episode in episodes]

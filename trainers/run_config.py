@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from proofgym.agents.tiny_policy import TinyPolicyConfig
+from proofgym.trainers.algorithm_config import AlgorithmConfig
 from proofgym.trainers.engines import EmbeddedEngineConfig, EngineConfig
 from proofgym.trainers.learner import OptimizerConfig
-from proofgym.trainers.policy_loss import PpoClipConfig
 from proofgym.trainers.rollouts import LateConfig
 
 BASE = "base"
@@ -73,14 +73,13 @@ class SftConfig(_Strict):
         return self
 
 
-class RlConfig(_Strict):
-    """Learn from verified rewards: groups of rollouts, group-mean advantage, clipped surrogate."""
+class RlConfig(AlgorithmConfig):
+    """Learn from verified rewards: roll out groups of a task, and ascend by an algorithm."""
 
     kind: Literal["rl"]
     init: str | None = Field(default=None, description="the stage to start from; null: the model")
     steps: int = Field(ge=1)
     prompts: int = Field(default=32, ge=1, description="groups a step")
-    group_size: int = Field(default=16, ge=2, description="rollouts a group")
     temperature: float = Field(default=1.0, gt=0)
     max_tokens: int = Field(default=64, ge=1, description="for one assistant message")
     updates: int = Field(default=1, ge=1, description="optimiser steps a batch")
@@ -90,7 +89,6 @@ class RlConfig(_Strict):
         default=0, ge=0, description="steps that a batch may begin ahead of its own; 0: none"
     )
     late: LateConfig = LateConfig()
-    loss: PpoClipConfig = PpoClipConfig()
     optimizer: OptimizerConfig
     control: bool = False
 
@@ -100,6 +98,15 @@ class RlConfig(_Strict):
             raise ValueError(
                 "late.fraction leaves rollouts in flight while the learner trains, so it needs "
                 f"staleness of at least 1, got {self.staleness}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> "RlConfig":
+        if self.prompts % self.updates:
+            raise ValueError(
+                f"updates must divide prompts, so that every update gets as many groups, got "
+                f"{self.updates} updates of {self.prompts} prompts"
             )
         return self
 

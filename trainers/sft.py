@@ -1,11 +1,11 @@
 """Supervised fine-tuning: cross entropy on demonstrated tokens, through the same batches as RL."""
 
-from torch import Tensor
-
-from proofgym.trainers.batch import Batch, Weighted, pack, token_mean_weight
+from proofgym.trainers.batch import Batch, Weighted, pack
 from proofgym.trainers.demonstrations import Demonstrations
 from proofgym.trainers.learner import Learner, StepReport
-from proofgym.trainers.policy_loss import LossSums, cross_entropy_loss
+from proofgym.trainers.losses.cross_entropy import cross_entropy_loss
+from proofgym.trainers.losses.terms import ActionLogprobs, LossSums
+from proofgym.trainers.normaliser import token_weights
 from proofgym.trainers.run_config import SftConfig
 
 
@@ -14,12 +14,17 @@ async def sft_step(
 ) -> StepReport:
     """Take one step: draw a batch, weigh every demonstrated token alike, descend."""
     samples = await demonstrations.batch(*parts)
-    weight = token_mean_weight(samples)
-    weighted = [Weighted(sample=sample, w_ce=weight) for sample in samples]
+    counts = [[sample.num_actions] for sample in samples]
+    weights = token_weights(counts, "token_mean", max_tokens=1)
+    weighted = [
+        Weighted(sample=sample, w_ce=weight)
+        for sample, (weight,) in zip(samples, weights, strict=True)
+    ]
     batches = pack(weighted, token_budget=config.token_budget)
     return learner.step(batches, sft_loss)
 
 
-def sft_loss(logp_N: Tensor, batch: Batch) -> LossSums:
+def sft_loss(scored: ActionLogprobs, batch: Batch) -> LossSums:
     """Cross entropy with the batch's own weights."""
-    return cross_entropy_loss(logp_N, batch.w_ce_T[batch.action_T].to(logp_N.device))
+    weight_N = batch.w_ce_T[batch.action_T].to(scored.logp_N.device)
+    return cross_entropy_loss(scored.logp_N, weight_N)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from torch import nn
+
 from proofgym.agents import Assignment, Renderer, write_episodes
 from proofgym.envs import Sampling
 from proofgym.trainers.checkpoint import read_optimizer, write_checkpoint
@@ -19,6 +21,7 @@ from proofgym.trainers.rollouts import Rollouts
 from proofgym.trainers.run_config import RlConfig, SftConfig
 from proofgym.trainers.run_folder import Position
 from proofgym.trainers.sft import sft_step
+from proofgym.trainers.value_head import ValueHead
 
 if TYPE_CHECKING:
     from proofgym.trainers.run import Run
@@ -75,7 +78,15 @@ class StageRun:
         init = folder.weights_of(config.init) if config.init is not None else None
         self.policy = run.load(own[-1][1] if own else init)
         updates = config.steps * (config.updates if isinstance(config, RlConfig) else 1)
-        self.learner = Learner(self.policy.model, config.optimizer, total_steps=updates)
+        critic: ValueHead | None = None
+        self.reference: nn.Module | None = None
+        if isinstance(config, RlConfig):
+            critic = config.critic if isinstance(config.critic, ValueHead) else None
+            if config.kl.beta > 0:  # what the stage started from, also where it is resumed
+                self.reference = run.load(init).model.requires_grad_(False)
+        self.learner = Learner(
+            self.policy.model, config.optimizer, total_steps=updates, critic=critic
+        )
         if own:
             read_optimizer(own[-1][1], self.learner)
 
@@ -197,7 +208,9 @@ class RlSteps:
         async def publish(version: int) -> None:
             await run.host.publish(stage.policy, version)
 
-        done = await rl_step(stage.learner, self.rollouts, publish, self.config, step)
+        done = await rl_step(
+            stage.learner, self.rollouts, publish, self.config, step, reference=stage.reference
+        )
         stage.records.ledger.end(stage.name, step, done.endings)
         if step % run.config.episodes_every == 0:
             path = run.folder.episodes(f"{stage.name}-{step + 1:06d}")

@@ -91,7 +91,8 @@ def gradient() -> Callable[..., list[Tensor]]:
     def of(learner: Any, batches: Sequence[Any], loss: Callable[..., Any]) -> list[Tensor]:
         learner.model.zero_grad(set_to_none=True)
         for batch in batches:
-            loss(learner.logprobs(batch).logp_N, batch).loss.backward()
+            scored = learner.logprobs(batch, entropy_gradient=True)
+            loss(scored, batch).loss.backward()
         found = [parameter.grad.clone() for parameter in learner.model.parameters()]
         learner.model.zero_grad(set_to_none=True)
         return found

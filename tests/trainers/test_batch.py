@@ -6,20 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proofgym.trainers.batch import Weighted, pack, token_mean_weight
+from proofgym.trainers.batch import Weighted, pack
 from proofgym.trainers.sample import Sample
 
 MakeSample = Callable[..., Sample]
-
-
-def test_the_token_mean_counts_every_action_of_the_global_batch(make_sample: MakeSample) -> None:
-    samples = [make_sample("..aaa"), make_sample(".a.a"), make_sample("...")]
-    assert token_mean_weight(samples) == pytest.approx(1 / 5)
-
-
-def test_a_batch_without_actions_is_refused(make_sample: MakeSample) -> None:
-    with pytest.raises(ValueError, match="at least one sampled token"):
-        token_mean_weight([make_sample("...")])
 
 
 def test_packed_tokens_keep_their_order_and_positions_restart(make_sample: MakeSample) -> None:
@@ -33,6 +23,7 @@ def test_packed_tokens_keep_their_order_and_positions_restart(make_sample: MakeS
     assert batch.cumulative_lengths == (0, 3, 8)
     assert batch.advantage_T.tolist() == [0, -1, -1, 0, 0, 2, 0, 2]
     assert batch.w_pg_T.tolist() == [0, 0, 0, 0, 0, 0.5, 0, 0.5]
+    assert batch.sequence_N.tolist() == [0, 0, 1, 1]
     np.testing.assert_array_equal(batch.behaviour_logp_T, [*first.logp, *second.logp])
 
 

@@ -24,10 +24,12 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from proofgym.trainers.algorithm import policy_loss
+from proofgym.trainers.algorithm_config import AlgorithmConfig
 from proofgym.trainers.batch import Batch, Weighted, pack
 from proofgym.trainers.errors import TrainError
 from proofgym.trainers.learner import Learner, OptimizerConfig
-from proofgym.trainers.policy_loss import LossSums, PpoClipConfig, ppo_clip_loss
+from proofgym.trainers.losses.terms import ActionLogprobs, LossSums
 from proofgym.trainers.sample import Sample
 from proofgym.trainers.sft import sft_loss
 
@@ -59,18 +61,13 @@ MODELS: dict[str, Callable[[], Any]] = {
 }
 
 
-def policy_loss(logp_N: Tensor, batch: Batch) -> LossSums:
+def clipped_loss(scored: ActionLogprobs, batch: Batch) -> LossSums:
     """Anchor the ratio at -2, so that every branch of the clip is met."""
-    old_N = torch.full_like(logp_N, -2.0) if batch.old_logp_N is None else batch.old_logp_N
-    action = batch.action_T
-    behaviour, advantage, weight = (
-        column[action].to(logp_N.dtype)
-        for column in (batch.behaviour_logp_T, batch.advantage_T, batch.w_pg_T)
-    )
-    return ppo_clip_loss(logp_N, old_N, behaviour, advantage, weight, PpoClipConfig())
+    old_N = torch.full_like(scored.logp_N, -2.0) if batch.old_logp_N is None else batch.old_logp_N
+    return policy_loss(AlgorithmConfig())(scored, replace(batch, old_logp_N=old_N))
 
 
-LOSSES = {"policy": policy_loss, "cross entropy": sft_loss}
+LOSSES = {"policy": clipped_loss, "cross entropy": sft_loss}
 
 
 def learner_of(model: Any, **optimizer: float) -> Learner:
@@ -190,7 +187,7 @@ def test_loss_and_gradient_equal_a_slow_loop_in_float64(
     learner, batches = learner_of(model), pack(weighted, token_budget=16)
     expected_loss = SLOW[name](model, weighted)
     expected = torch.autograd.grad(expected_loss, list(model.parameters()))
-    losses = [LOSSES[name](learner.logprobs(batch).logp_N, batch).loss for batch in batches]
+    losses = [LOSSES[name](learner.logprobs(batch), batch).loss for batch in batches]
     found_loss = sum(loss.item() for loss in losses)
     assert len(batches) > 2
     assert found_loss == pytest.approx(expected_loss.item(), rel=1e-12)
@@ -261,8 +258,8 @@ def test_a_number_matters_exactly_where_the_policy_sampled(
     learner = learner_of(qwen())
     (batch,) = pack([Weighted(sample=sample, advantage=0.5, w_pg=0.2, w_ce=0.3)], token_budget=99)
 
-    def loss(logp_N: Tensor, one: Batch) -> LossSums:
-        return LOSSES[name](logp_N, replace(one, old_logp_N=logp_N.detach()))
+    def loss(scored: ActionLogprobs, one: Batch) -> LossSums:
+        return LOSSES[name](scored, replace(one, old_logp_N=scored.logp_N.detach()))
 
     uses = {"policy": {"advantage_T", "w_pg_T", "behaviour_logp_T"}, "cross entropy": {"w_ce_T"}}
     with torch.no_grad():  # the engine's logprobs near the learner's, so that TIS is not capped
@@ -307,7 +304,7 @@ def test_a_gradient_that_is_not_finite_leaves_the_weights_as_they_were(
     before = [parameter.detach().clone() for parameter in model.parameters()]
     one = Weighted(sample=make_sample(".a"), advantage=3e38, w_pg=3e38)
     with pytest.raises(TrainError, match="must be finite"):
-        learner.step(pack([one], token_budget=9), policy_loss)
+        learner.step(pack([one], token_budget=9), clipped_loss)
     after = list(model.parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     learner.step(pack([Weighted(sample=make_sample(".a"), w_ce=1.0)], token_budget=9), sft_loss)

@@ -32,7 +32,7 @@ from proofgym.envs import (
     environment_class,
     tool,
 )
-from proofgym.trainers.algorithm import training_groups, weigh
+from proofgym.trainers.algorithm import TrainingGroup, training_groups, weigh
 from proofgym.trainers.batch import pack
 from proofgym.trainers.errors import FaultRateError
 from proofgym.trainers.learner import Learner, OptimizerConfig
@@ -43,6 +43,7 @@ from proofgym.trainers.rl import (
     rl_step,
     rollout_metrics,
 )
+from proofgym.trainers.rollout import grouped
 from proofgym.trainers.rollouts import LateConfig, Rollouts
 from proofgym.trainers.run_config import RlConfig
 from proofgym.verifiers import ErrorKind, Score, Secret, Task, verifier
@@ -72,28 +73,30 @@ def episode(reward: float | None, *, group: int = 0, tokens: int = 2) -> Episode
     )  # fmt: skip
 
 
+def compared(episodes: Sequence[Episode]) -> list[TrainingGroup]:
+    return training_groups(grouped(episodes, smallest=2), rl_config())
+
+
 def test_an_unscored_episode_is_no_zero_in_its_groups_mean() -> None:
-    (group,) = training_groups([episode(1.0), episode(None), episode(0.5)])
-    assert list(group.advantages) == [0.25, -0.25]
-    assert [one.reward for one in group.episodes] == [1.0, 0.5]
+    (group,) = compared([episode(1.0), episode(None), episode(0.5)])
+    assert [float(a) for a in group.advantages] == [0.25, -0.25]
+    assert [one.reward for one in group.rollouts] == [1.0, 0.5]
 
 
 def test_groups_left_with_one_episode_do_not_train() -> None:
-    assert training_groups([episode(1.0), episode(None), episode(0.0, group=1)]) == []
+    assert compared([episode(1.0), episode(None), episode(0.0, group=1)]) == []
 
 
 def test_groups_are_centred_apart() -> None:
-    groups = training_groups(
-        [episode(1.0), episode(5.0, group=1), episode(0.0), episode(3.0, group=1)]
-    )
-    assert [list(group.advantages) for group in groups] == [[0.5, -0.5], [1.0, -1.0]]
+    groups = compared([episode(1.0), episode(5.0, group=1), episode(0.0), episode(3.0, group=1)])
+    assert [[float(a) for a in group.advantages] for group in groups] == [[0.5, -0.5], [1.0, -1.0]]
 
 
 def test_every_token_of_the_batch_weighs_the_same() -> None:
-    groups = training_groups([episode(1.0, tokens=2), episode(0.0, tokens=6)])
-    weighted = weigh(groups)
+    groups = compared([episode(1.0, tokens=2), episode(0.0, tokens=6)])
+    weighted = weigh(groups, rl_config())
     assert [one.w_pg for one in weighted] == [1 / 8, 1 / 8]
-    assert [one.advantage for one in weighted] == [0.5, -0.5]
+    assert [np.unique(one.advantage).tolist() for one in weighted] == [[0.5], [-0.5]]
 
 
 @pytest.mark.parametrize(("failed", "bound"), [(0, 0.0), (1, 0.25), (4, 1.0)])
@@ -255,7 +258,7 @@ def test_the_learner_trains_on_exactly_the_ids_that_were_sampled() -> None:
     task = Task(id="t", prompt="2*3", answer=Secret("6"))
     (played,) = asyncio.run(driver.run([Assignment(task=task, seed=0)]))
     other = replace(played, rewards=(0.0, 7.0))
-    (batch,) = pack(weigh(training_groups([played, other]))[:1], token_budget=999)
+    (batch,) = pack(weigh(compared([played, other]), rl_config())[:1], token_budget=999)
     assert batch.tokens_T.tolist() == spy.read[1] + spy.said[1]
     assert batch.tokens_T[batch.action_T].tolist() == spy.said[0] + spy.said[1]
     ends = [

@@ -3,11 +3,21 @@
 Shapes: P prompts (groups), G rollouts in a group.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+from proofgym.trainers.losses.terms import Settings
 
-def group_advantages(rewards_PG: Tensor) -> Tensor:
+
+class GroupMean(Settings):
+    """Reward minus the group's mean."""
+
+    kind: Literal["group_mean"] = "group_mean"
+
+
+def group_mean(rewards_PG: Tensor) -> Tensor:
     """Centre each prompt's rewards on the mean of its own group: A = R - mean(R).
 
     Args:
@@ -23,10 +33,22 @@ def group_advantages(rewards_PG: Tensor) -> Tensor:
             not finite.
 
     The mean includes the rollout itself, so the expected gradient is (G - 1)/G of the true one:
-    a constant factor, which RLOO removes.
+    a constant factor, which leave-one-out removes.
 
     Source: Dr. GRPO, arXiv:2503.20783, section 3.2 (GRPO, arXiv:2402.03300, also divides by the
     group's standard deviation, which over-weights very easy and very hard prompts).
+    """
+    check_groups(rewards_PG)
+    flat_P1 = (rewards_PG == rewards_PG[:, :1]).all(dim=1, keepdim=True)
+    centred_PG = rewards_PG - rewards_PG.mean(dim=1, keepdim=True)
+    return torch.where(flat_P1, torch.zeros_like(centred_PG), centred_PG)
+
+
+def check_groups(rewards_PG: Tensor) -> None:
+    """Refuse rewards that have no group baseline.
+
+    Raises:
+        ValueError: G is below 2, or a reward is not finite.
     """
     if rewards_PG.dim() != 2 or rewards_PG.shape[1] < 2:
         raise ValueError(
@@ -36,6 +58,3 @@ def group_advantages(rewards_PG: Tensor) -> Tensor:
         )
     if not torch.isfinite(rewards_PG).all():
         raise ValueError("rewards must be finite, got nan or inf. Leave unscored rollouts out.")
-    flat_P1 = (rewards_PG == rewards_PG[:, :1]).all(dim=1, keepdim=True)
-    centred_PG = rewards_PG - rewards_PG.mean(dim=1, keepdim=True)
-    return torch.where(flat_P1, torch.zeros_like(centred_PG), centred_PG)

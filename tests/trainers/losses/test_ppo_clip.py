@@ -8,10 +8,42 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from torch import Tensor
 
-from proofgym.trainers.policy_loss import PpoClipConfig, cross_entropy_loss, ppo_clip_loss
+from proofgym.trainers.algorithm import policy_loss
+from proofgym.trainers.algorithm_config import AlgorithmConfig
+from proofgym.trainers.batch import Batch
+from proofgym.trainers.losses.cross_entropy import cross_entropy_loss
+from proofgym.trainers.losses.terms import ActionLogprobs, LossSums
 
-CLIP = PpoClipConfig()
+CLIP = AlgorithmConfig()
+
+
+def ppo_clip_loss(
+    logp: Tensor,
+    old: Tensor,
+    behaviour: Tensor,
+    advantage: Tensor,
+    weight: Tensor,
+    config: AlgorithmConfig = CLIP,
+) -> LossSums:
+    """Sum the default loss, corrected by TIS, over a row of tokens."""
+    size = len(logp)
+    batch = Batch(
+        tokens_T=torch.zeros(size, dtype=torch.int64),
+        positions_T=torch.arange(size),
+        cumulative_lengths=(0, size),
+        action_T=torch.ones(size, dtype=torch.bool),
+        behaviour_logp_T=behaviour,
+        advantage_T=advantage,
+        w_pg_T=weight,
+        w_ce_T=torch.zeros(size),
+        temperature=1.0,
+        sequence_N=torch.zeros(size, dtype=torch.int64),
+        old_logp_N=old,
+    )
+    scored = ActionLogprobs(logp_N=logp, entropy_N=torch.zeros_like(logp))
+    return policy_loss(config)(scored, batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +79,7 @@ def test_each_branch_has_the_value_and_gradient_worked_by_hand(case: Case) -> No
     logp = (old + math.log(case.ratio)).requires_grad_()
     behaviour = (old - math.log(case.tis)).requires_grad_()
     advantage = torch.tensor([case.advantage], dtype=torch.float64)
-    found = ppo_clip_loss(logp, old, behaviour, advantage, torch.full_like(old, 0.5), CLIP)
+    found = ppo_clip_loss(logp, old, behaviour, advantage, torch.full_like(old, 0.5))
     found.loss.backward()
     assert found.loss.item() == pytest.approx(case.loss, abs=1e-12)
     assert logp.grad is not None
@@ -58,7 +90,7 @@ def test_each_branch_has_the_value_and_gradient_worked_by_hand(case: Case) -> No
 def test_the_correction_carries_no_gradient_where_old_is_the_current_logprob() -> None:
     logp = torch.tensor([-1.0], dtype=torch.float64, requires_grad=True)
     one = torch.ones(1, dtype=torch.float64)
-    found = ppo_clip_loss(logp, logp.detach(), logp.detach() - math.log(1.5), one, one, CLIP)
+    found = ppo_clip_loss(logp, logp.detach(), logp.detach() - math.log(1.5), one, one)
     found.loss.backward()
     assert logp.grad is not None
     assert logp.grad.item() == pytest.approx(-1.5)
@@ -69,7 +101,7 @@ def test_metrics_are_sums_that_count_each_branch() -> None:
     advantage = torch.tensor([1.0, -1.0, -1.0, 1.0, 0.0, 1.0])
     old = torch.full((6,), -2.0)
     behaviour = old - torch.tensor([0.0, 0.0, 0.0, math.log(4), 0.0, math.log(0.5)])
-    found = ppo_clip_loss(old + ratio.log(), old, behaviour, advantage, torch.zeros(6), CLIP)
+    found = ppo_clip_loss(old + ratio.log(), old, behaviour, advantage, torch.zeros(6))
     metrics = {name: float(value) for name, value in found.metrics.items()}
     assert found.tokens == 6
     assert metrics["clip/high_frac"] == 1
@@ -92,7 +124,7 @@ TOKEN = st.tuples(FINITE, FINITE, FINITE, FINITE, st.floats(0, 1))
 def test_the_sum_equals_a_scalar_loop(
     tokens: list[tuple[float, float, float, float, float]], low: float, high: float
 ) -> None:
-    config = PpoClipConfig(clip_low=low, clip_high=high)
+    config = AlgorithmConfig.model_validate({"loss": {"clip_low": low, "clip_high": high}})
     columns = torch.tensor(tokens, dtype=torch.float64).T
     expected = 0.0
     for logp, old, behaviour, advantage, weight in tokens:
@@ -116,8 +148,8 @@ def test_cross_entropy_is_the_weighted_negative_log_likelihood() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"clip_low": 1.0}, {"clip_high": 0.0}, {"dual_clip": 1.0}, {"tis_cap": 0.5}, {"x": 1}]
+    "bad", [{"clip_low": 1.0}, {"clip_high": 0.0}, {"dual_clip": 1.0}, {"x": 1}]
 )
 def test_bounds_that_make_no_sense_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
-        PpoClipConfig.model_validate(bad)
+        AlgorithmConfig.model_validate({"loss": bad})
