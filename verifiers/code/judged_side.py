@@ -149,9 +149,9 @@ class Judged:
                 if tag == "q":
                     return [tag, [self.encode(item) for item in value]]
                 return [tag, str(value)]
-        name = getattr(value, "__name__", None)
-        if type(name) is str and builtins.__dict__.get(name) is value:
-            return ["B", "builtins", name]
+        public = getattr(value, "__name__", None)
+        if type(public) is str and builtins.__dict__.get(public) is value:
+            return ["B", "builtins", public]
         return self.hold(value)
 
     def decode(self, form: Any) -> Any:
