@@ -211,7 +211,7 @@ def envs(*words: str, show: str | None = None) -> int:
 @app.command
 def verify(
     *,
-    kind: Literal["math", "instruction"],
+    kind: Literal["math", "instruction", "code"],
     gold: str | None = None,
     answer: str | None = None,
     file: Path | None = None,
@@ -222,14 +222,17 @@ def verify(
     Parameters
     ----------
     kind
-        What judges: mathematical equality, or instructions that a program can check.
+        What judges: mathematical equality, instructions that a program can check, or tests of a
+        program, which runs in a sandbox.
     gold
-        The right answer; for instruction, the instructions as JSON.
+        The right answer; for instruction, the instructions as JSON; for code, the tests: asserts,
+        JSON, or a file of either.
     answer
-        What is judged.
+        What is judged; for code, a program, a message that holds one, or a file.
     file
         JSON lines to judge in place of one answer: gold and pred for math; constraint, kwargs
-        and response for instruction; id where there is one.
+        and response for instruction; kind, tests, entry_point and submission (or answer, a
+        message) for code; id where there is one.
     out
         Where the verdicts go, one JSON line a row. Rows that it has already are skipped.
     """

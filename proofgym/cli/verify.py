@@ -1,12 +1,13 @@
 """``proofgym verify``: one verdict, or a file of them."""
 
+import asyncio
 import json
 import multiprocessing
 import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from proofgym.errors import UsageError
 from proofgym.verifiers import (
+    Runs,
     Score,
     Secret,
     Task,
@@ -26,8 +28,10 @@ from proofgym.verifiers import (
     Verifier,
     VerifierError,
     assistant,
+    code_passes,
     instruction_following,
 )
+from proofgym.verifiers.code.program import program_of
 
 BATCH = 16
 AHEAD = 4  # batches under way for each core
@@ -44,14 +48,24 @@ class Row:
 
 def verify_one(kind: str, gold: str, answer: str) -> int:
     """Print one verdict and return 0, or 1 where there is none."""
-    score = _judge(_verifier(kind), Row(id="answer", gold=gold, answer=answer))
+    if kind == "code":
+        gold, answer = _content(gold), program_of(_content(answer))
+    score = _verifier(kind).score(*_posed(Row(id="answer", gold=gold, answer=answer)))
     said = "unscored" if score.value is None else "right" if score.solved else "wrong"
     facts = {"verdict": said, "layer": score.layer, "evidence": _evidence(score)}
-    facts["extracted"] = score.extracted
+    facts["extracted"] = None if kind == "code" else score.extracted
     for name, fact in facts.items():
         if fact is not None:
             sys.stdout.write(f"{name:<10}{fact}\n")
     return int(score.value is None)
+
+
+def _content(given: str) -> str:
+    """Return a file's text where one is named, else what was given."""
+    try:
+        return Path(given).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return given
 
 
 def verify_file(kind: str, file: Path, out: Path | None) -> int:
@@ -137,15 +151,28 @@ def _instruction_row(row: Mapping[str, Any], number: int) -> Row:
     return Row(id=_id(row, number), gold=row, answer=_text(row, "response", "answer"))
 
 
+def _code_row(row: Mapping[str, Any], number: int) -> Row:
+    if "tests" not in row:
+        raise ValueError(
+            f"expected tests under tests; the row has {', '.join(map(str, row)) or 'nothing'}."
+        )
+    if "submission" in row:  # a bare program; an answer is a message that holds one
+        return Row(id=_id(row, number), gold=row, answer=_text(row, "submission"))
+    return Row(id=_id(row, number), gold=row, answer=program_of(_text(row, "answer")))
+
+
 _READ: Mapping[str, Callable[[Mapping[str, Any], int], Row]] = {
     "math": _math_row,
     "instruction": _instruction_row,
+    "code": _code_row,
 }
 
 
 def _verifier(kind: str) -> Verifier:
     if kind == "instruction":
         return instruction_following()
+    if kind == "code":
+        return code_passes(extract=str)
     from proofgym.verifiers.math import Grader, MathEqual
     from proofgym.verifiers.pool import WorkerPool
 
@@ -153,9 +180,14 @@ def _verifier(kind: str) -> Verifier:
     return MathEqual(Grader(pool=WorkerPool(size=1)))
 
 
-def _judge(verifier: Verifier, row: Row) -> Score:
+def _posed(row: Row) -> tuple[Task, Transcript]:
     task = Task(id=str(row.id), prompt="", answer=Secret(row.gold))
-    return verifier.score(task, Transcript(messages=(assistant(row.answer),)))
+    return task, Transcript(messages=(assistant(row.answer),))
+
+
+async def _judge_together(verifier: Verifier, rows: Sequence[Row]) -> list[Score]:
+    """Judge rows at the same time: programs that sleep or hang must not hold up the others."""
+    return await asyncio.gather(*(verifier.ascore(*_posed(row)) for row in rows))
 
 
 def _evidence(score: Score) -> str:
@@ -184,7 +216,11 @@ def _score_batch(kind: str, rows: tuple[Row, ...]) -> list[dict[str, Any]]:
     verifier = _mine.get(kind)
     if verifier is None:
         verifier = _mine[kind] = _verifier(kind)
-    return [_record(row, _judge(verifier, row)) for row in rows]
+    if verifier.runs is Runs.SANDBOX:
+        scores = asyncio.run(_judge_together(verifier, rows))
+    else:
+        scores = [verifier.score(*_posed(row)) for row in rows]
+    return [_record(row, score) for row, score in zip(rows, scores, strict=True)]
 
 
 def _record(row: Row, score: Score) -> dict[str, Any]:

@@ -140,3 +140,38 @@ def session_lives(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [("def add(a, b): return a + b", "right"), ("```\ndef add(a, b): return a - b\n```", "wrong")],
+)
+def test_one_program_is_judged_by_asserts_or_files(program: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "solution.py"
+    file.write_text(program)
+    for answer in (program, str(file)):
+        done = run_command(
+            "verify", "--kind", "code", "--gold", "assert add(2, 3) == 5", "--answer", answer
+        )
+        assert said in done.out.splitlines()[0], done.out + done.err
+        assert "1 tests passed" in done.out
+
+
+@pytest.mark.slow
+def test_a_file_of_programs_is_scored_as_expected_and_resumed(tmp_path: Path) -> None:
+    cases = [
+        row
+        for row in lines(CASES / "code.jsonl")
+        if row["id"].startswith(("ok_", "bad_")) and "resource" not in row["tags"]
+    ]
+    file, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in cases))
+    out.write_text(json.dumps({"id": cases[0]["id"], "value": cases[0]["expected"]}) + "\n")
+    done = run_command("verify", "--kind", "code", "--file", str(file), "--out", str(out))
+    assert done.code == 0, done.err
+    assert "1 were there already" in done.err
+    found = lines(out)
+    assert set(found[1]) == {"id", "value", "layer", "evidence", "seconds"}
+    assert [(row["id"], row["value"]) for row in found] == [
+        (case["id"], float(case["expected"])) for case in cases
+    ]

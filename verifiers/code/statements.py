@@ -7,6 +7,7 @@ these inside ``def check(candidate)``. What is anything else is run by the tests
 from __future__ import annotations
 
 import ast
+import builtins
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -126,6 +127,24 @@ def names_used(statements: Sequence[str]) -> set[str]:
         for node in ast.walk(statement)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
+
+
+def only_call(statements: Sequence[str]) -> str:
+    """Return the one name that the statements call and do not bring; empty where there are more."""
+    bound: set[str] = set(vars(builtins))
+    called: set[str] = set()
+    for statement in parsed(statements):
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                called.add(node.func.id)
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                bound.add(node.name)
+            elif isinstance(node, ast.alias):
+                bound.add((node.asname or node.name).partition(".")[0])
+            elif isinstance(node, ast.arg):
+                bound.add(node.arg)
+    free = called - bound
+    return free.pop() if len(free) == 1 else ""
 
 
 def _check_function(node: ast.FunctionDef) -> tuple[str, list[ast.Assert]] | None:

@@ -20,11 +20,13 @@ from proofgym.verifiers.code.dialogue import run_files, run_statements
 from proofgym.verifiers.code.findings import Findings
 from proofgym.verifiers.code.program import program_of
 from proofgym.verifiers.code.spec import CodeLimits, CodeTests, Kind, read_tests
-from proofgym.verifiers.code.statements import CallTest, Check, take_apart
+from proofgym.verifiers.code.statements import CallTest, Check, only_call, take_apart
 from proofgym.verifiers.code.stdio import run_stdio
 from proofgym.verifiers.errors import BadTaskError
 from proofgym.verifiers.exact import no_gold
+from proofgym.verifiers.message import assistant
 from proofgym.verifiers.score import ErrorKind, Score
+from proofgym.verifiers.secret import Secret
 from proofgym.verifiers.task import Task
 from proofgym.verifiers.transcript import Transcript
 from proofgym.verifiers.verifier import Runs, Verifier
@@ -70,6 +72,14 @@ class CodePasses(Verifier):
         shared = shared_sandboxes()
         return await shared.across(self._judge(task.answer.reveal(), program))
 
+    def judge(self, program: str, tests: object) -> Score:
+        """Judge one program by tests in the shape of a task's answer, blocking."""
+        task = Task(id="program", prompt="", answer=Secret(tests))
+        verbatim = CodePasses(
+            credit=self.credit, limits=self.limits, sandbox=self.sandbox, extract=str
+        )
+        return verbatim.score(task, Transcript(messages=(assistant(program),)))
+
     async def _judge(self, gold: object, program: str) -> Score:
         """Judge on the shared loop; once more where a sandbox was lost under it."""
         began = time.perf_counter()
@@ -97,16 +107,17 @@ class CodePasses(Verifier):
         if tests.kind is Kind.FILES:
             return await run_files(pools, program, tests.files, limits)
         if tests.kind is Kind.FUNCTION:
+            entry, layer = tests.entry_point, "function"
             calls: list[CallTest] | None = _function_tests(tests)
         else:
-            calls = take_apart(tests.tests, tests.entry_point)
+            entry, layer = tests.entry_point or only_call(tests.tests), "asserts by calls"
+            calls = take_apart(tests.tests, entry)
         if calls is None:
             return await run_statements(
-                pools, program, tests.entry_point, tests.tests, limits, stop_early=stop_early
+                pools, program, entry, tests.tests, limits, stop_early=stop_early
             )
-        layer = "function" if tests.kind is Kind.FUNCTION else "asserts by calls"
         return await run_calls(
-            pools, program, tests.entry_point, calls, limits, stop_early=stop_early, layer=layer
+            pools, program, entry, calls, limits, stop_early=stop_early, layer=layer
         )
 
     def _score(self, found: Findings, program: str, seconds: float) -> Score:
@@ -148,10 +159,11 @@ def code_passes(
     """Pay for a program that passes the task's hidden tests, run in a sandbox.
 
     The task's answer holds the tests: ``{"kind": "asserts" | "function" | "stdio" | "files",
-    "tests": ..., "entry_point": ..., "language": ...}``. Tests and expected results never enter
-    the process that is judged: it gets arguments or input, and what it sends back is compared
-    outside, as plain data of exact types. Tests that are programs themselves run in a second
-    sandbox, where the program's functions and classes are stand-ins.
+    "tests": ..., "entry_point": ..., "language": ...}``, or only a list of asserts.
+    Tests and expected results never enter the process that is judged: it gets arguments or input,
+    and what it sends back is compared outside, as plain data of exact types. Tests that are
+    programs themselves run in a second sandbox, where the program's functions and classes are
+    stand-ins.
 
     What a class under test says of its own objects (``==`` between two of them) is believed, as
     far as ``==`` and ``!=`` agree: a test that asks nothing else is no stronger than that class.
