@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ from proofgym.sandboxes.protocol import Isolation, Limits, Network
 
 if TYPE_CHECKING:
     from proofgym.sandboxes.docker.daemon import Attached, Daemon
+
+logger = logging.getLogger(__name__)
 
 START_DEADLINE_S = 20.0
 GVISOR = "runsc"
@@ -120,7 +123,8 @@ class DockerBackend:
         self._environment: dict[str, str] = {}
         self._cpus = self._config.cpus
         self._live: set[AgentSandbox] = set()
-        self._closed = False
+        self._closed = self._ready = False
+        self._starting = asyncio.Lock()
         self._source = Path(agent_program.__file__).read_bytes()
         self._profile = ""
         self._isolation = Isolation(backend="docker", tier=self._tier)
@@ -140,8 +144,12 @@ class DockerBackend:
         Raises:
             SandboxUnavailable: one of them is missing; the message says which and what helps.
         """
-        if self._daemon is not None:
-            return
+        async with self._starting:
+            if not self._ready:
+                await self._start()
+                self._ready = True
+
+    async def _start(self) -> None:
         if not seccomp.supported():
             raise SandboxUnavailable(f"docker: no system-call table for {os.uname().machine}.")
         self._profile = profile()
@@ -155,8 +163,8 @@ class DockerBackend:
         try:
             await self._prepare(self._daemon)
         except BaseException:
-            daemon, self._daemon = self._daemon, None
-            daemon.close()
+            self._daemon.close()
+            self._daemon = None
             raise
 
     async def _prepare(self, daemon: Daemon) -> None:
@@ -197,7 +205,7 @@ class DockerBackend:
         }  # fmt: skip
         self._isolation = self._describe()
         try:
-            async with await self.create(Limits()) as sandbox:
+            async with await self._make(daemon, Limits()) as sandbox:
                 result = await sandbox.python("print(6 * 7)")
         except (SandboxLost, SandboxTimeout) as error:
             needs = "The image needs python3 (3.9 or later) and /bin/sh."
@@ -281,10 +289,11 @@ class DockerBackend:
         """
         if self._closed:
             raise SandboxClosed("the docker backend is closed; make a new one.")
-        if self._daemon is None:
-            await self.start()
-        daemon = self._daemon
-        assert daemon is not None
+        await self.start()
+        assert self._daemon is not None
+        return await self._make(self._daemon, limits)
+
+    async def _make(self, daemon: Daemon, limits: Limits) -> AgentSandbox:
         name = f"proofgym-{os.getpid()}-{secrets.token_hex(6)}"
         container = await daemon.run(name, self._options(limits))
         try:
@@ -294,7 +303,7 @@ class DockerBackend:
             with contextlib.suppress(SandboxError):
                 await asyncio.shield(daemon.remove(container.id))
             raise
-        return self._sandbox(daemon, container, wire, limits)
+        return self._sandbox(daemon, name, container, wire, limits)
 
     async def _connect(self, container: Attached, limits: Limits) -> ContainerWire:
         container.wire.setblocking(False)
@@ -308,12 +317,20 @@ class DockerBackend:
         return wire
 
     def _sandbox(
-        self, daemon: Daemon, container: Attached, wire: ContainerWire, limits: Limits
+        self,
+        daemon: Daemon,
+        name: str,
+        container: Attached,
+        wire: ContainerWire,
+        limits: Limits,
     ) -> AgentSandbox:
         async def close() -> None:
             self._live.discard(sandbox)
             try:
                 await daemon.remove(container.id)
+            except SandboxError as error:
+                # What it ran is done all the same. It ends with its stream; else it is reaped.
+                logger.warning("%s; its container %s is left to the daemon", error, name)
             finally:
                 if wire.transport is not None:
                     wire.transport.abort()
@@ -333,15 +350,12 @@ class DockerBackend:
     async def close(self) -> None:
         """Remove every container made here."""
         self._closed = True
-        results = await asyncio.gather(
-            *(sandbox.close() for sandbox in list(self._live)), return_exceptions=True
-        )
-        if self._daemon is not None:
-            self._daemon.close()
-            self._daemon = None
-        for error in results:
-            if isinstance(error, BaseException) and not isinstance(error, SandboxError):
-                raise error
+        try:
+            await asyncio.gather(*(sandbox.close() for sandbox in list(self._live)))
+        finally:
+            if self._daemon is not None:
+                self._daemon.close()
+                self._daemon = None
 
 
 def gvisor_backend() -> DockerBackend:

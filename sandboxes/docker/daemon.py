@@ -252,7 +252,7 @@ class Daemon:
 
         def search() -> bool:
             events = self._client.api.events(
-                since=int(since), until=int(time.time()) + 1, decode=True,
+                since=int(since), until=f"{time.time():.6f}", decode=True,
                 filters={"container": container, "event": "oom"},
             )  # fmt: skip
             with contextlib.closing(events):
@@ -287,8 +287,10 @@ class Daemon:
             for row in self._client.api.containers(all=True, filters={"label": SANDBOX_LABEL}):
                 ended = row.get("State") in ("exited", "dead")
                 if abandoned(row.get("Labels") or {}, ended=ended, me=me):
-                    self._remove(row["Id"])
-                    count += 1
+                    # Another process may be reaping it too.
+                    with contextlib.suppress(*_FAILURES):
+                        self._remove(row["Id"])
+                        count += 1
             return count
 
         return await self._call("remove what dead processes left", run)

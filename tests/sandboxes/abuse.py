@@ -77,7 +77,7 @@ def surroundings() -> Any:
             threading.Thread(target=_greet, args=(listener,), daemon=True).start()
         (folder / "path.sock").chmod(0o777)
         victim = subprocess.Popen(
-            ["sleep", "600"], env={"SECRET": f"{CANARY}-environ"}, start_new_session=True
+            ["sleep", "86400"], env={"SECRET": f"{CANARY}-environ"}, start_new_session=True
         )
         try:
             yield Surroundings(folder, mark, victim, mark, listeners)

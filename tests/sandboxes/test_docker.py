@@ -151,6 +151,17 @@ def test_a_full_disk_is_the_programs_own_data() -> None:
     assert after.stdout == "freed\n"
 
 
+def test_an_agent_that_fell_for_want_of_memory_is_the_programs_doing() -> None:
+    """Files in memory stay when their writer is killed, so the next to be killed is the agent."""
+    code = "with open('/dev/shm/x', 'wb') as f:\n    for _ in range(100): f.write(b'x' * (4 << 20))"
+
+    async def fill(backend: DockerBackend) -> Any:
+        async with await backend.create(Limits(memory_mib=32, disk_mib=512)) as box:
+            return await box.python(code)
+
+    assert use(fill).status is Status.MEMORY
+
+
 def test_closing_leaves_nothing(client: Any) -> None:
     word = "cl" + secrets.token_hex(6)
     assert ours(client) == []  # and the client's own connection is open
