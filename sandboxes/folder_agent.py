@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proofgym.sandboxes.agent_client import AgentClient
-from proofgym.sandboxes.errors import SandboxTimeout, SandboxUnavailable
+from proofgym.sandboxes.errors import SandboxLost, SandboxTimeout, SandboxUnavailable
 from proofgym.sandboxes.local_wire import WireProtocol, connect
 from proofgym.sandboxes.protocol import Limits
 
@@ -70,7 +70,20 @@ class FolderAgent:
         Raises:
             SandboxUnavailable: the launcher could not do its work.
             SandboxTimeout: it did not answer.
+            SandboxLost: the host has no disk, process or descriptor left for it now.
         """
+        try:
+            await self._start(limits, environment, confinement)
+        except OSError as error:
+            await self.close()
+            raise SandboxLost(f"{self._backend}: the host could not start it: {error}") from None
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _start(
+        self, limits: Limits, environment: Mapping[str, str], confinement: Confinement | None
+    ) -> None:
         uid = confinement.uid if confinement is not None else None
         self._folder = tempfile.mkdtemp(prefix=f"{FOLDER}{self._backend}-{os.getpid()}-")
         for path in (self._folder, f"{self._folder}/workspace", f"{self._folder}/tmp"):
@@ -97,7 +110,6 @@ class FolderAgent:
             self._protocol = await self._shake_hands(ours, config, environment)
         except BaseException:
             ours.close()
-            await self.close()
             raise
 
     async def _shake_hands(
@@ -132,4 +144,5 @@ class FolderAgent:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 await asyncio.to_thread(self._process.wait)
-        await asyncio.to_thread(shutil.rmtree, self._folder, True)
+        if self._folder:
+            await asyncio.to_thread(shutil.rmtree, self._folder, True)

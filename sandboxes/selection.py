@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Callable, Iterable
 
-from proofgym.sandboxes.errors import SandboxError, SandboxUnavailable
+from proofgym.sandboxes.errors import SandboxUnavailable
 from proofgym.sandboxes.protocol import Backend, Isolation
 
 logger = logging.getLogger(__name__)
@@ -95,6 +95,7 @@ async def select_backend(
 
     Raises:
         SandboxUnavailable: nothing asked for works here; the message says why and what helps.
+        SandboxLost, SandboxTimeout: one works here, but could not start now.
         ValueError: there is no such backend or property.
     """
     wanted = frozenset(require)
@@ -111,10 +112,13 @@ async def select_backend(
         )
         try:
             await backend.start()
-        except SandboxError as error:
+        except SandboxUnavailable as error:
             reasons.append(str(error))
             await backend.close()
             continue
+        except BaseException:  # the host is full for now: no reason to take a weaker one
+            await backend.close()
+            raise
         missing = wanted - backend.isolation.properties
         if missing:
             await backend.close()

@@ -63,7 +63,7 @@ class NsBackend:
         self._cgroups: CgroupRoot | None = None
         self._janitor: Janitor | None = None
         self._landlock = landlock.abi() > 0
-        self._started = self._closed = False
+        self._started = self._closed = self._proven = False
         self._isolation = Isolation(backend="ns", tier="ns")
 
     @property
@@ -126,18 +126,28 @@ class NsBackend:
         )
 
     async def _new_slot(self) -> Slot:
-        slot = Slot(
-            self._view,
-            cgroups=self._cgroups,
-            loopback=self._config.network is Network.LOOPBACK,
-            landlock=self._landlock,
-        )
+        try:
+            slot = Slot(
+                self._view,
+                cgroups=self._cgroups,
+                loopback=self._config.network is Network.LOOPBACK,
+                landlock=self._landlock,
+            )
+        except OSError as error:
+            raise SandboxLost(f"ns: the host could not make a cgroup: {error}") from None
         self._slots.add(slot)
         try:
             await slot.start()
+        except SandboxUnavailable as error:
+            self._slots.discard(slot)
+            if not self._proven:
+                raise
+            # It did work here, so it was killed, or the host is full now.
+            raise SandboxLost(str(error)) from None
         except BaseException:
             self._slots.discard(slot)
             raise
+        self._proven = True
         return slot
 
     async def warm(self, count: int) -> None:
@@ -222,6 +232,9 @@ class NsBackend:
         finally:
             await self._give_back(slot)
         check_setup(outcome)
+        if outcome.fields.get("reason") == "pids":
+            # The program itself was not forked, so it cannot be its doing.
+            raise SandboxLost("ns: the host has no process left for the program")
         return result_of(
             outcome,
             out_of_memory=after.oom_kills > before.oom_kills,

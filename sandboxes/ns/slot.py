@@ -83,6 +83,7 @@ class Slot:
         Raises:
             SandboxUnavailable: the kernel refused a step; the message has which.
             SandboxTimeout: it did not answer.
+            SandboxLost: the host has no process, descriptor or memory left for it now.
         """
         try:
             async with asyncio.timeout(START_DEADLINE_S):
@@ -90,12 +91,23 @@ class Slot:
         except TimeoutError:
             await self.close()
             raise SandboxTimeout("start", START_DEADLINE_S) from None
+        except OSError as error:
+            await self.close()
+            raise SandboxLost(f"ns: the host could not start a slot: {error}") from None
         except BaseException:
             await self.close()
             raise
 
     async def _start(self) -> None:
         ours, theirs = socket.socketpair()
+        try:
+            await self._build(ours, theirs)
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
+
+    async def _build(self, ours: socket.socket, theirs: socket.socket) -> None:
         self._descriptors, their_descriptors = socket.socketpair()
         try:
             passed = (theirs.fileno(), their_descriptors.fileno())
@@ -111,16 +123,12 @@ class Slot:
             theirs.close()
             their_descriptors.close()
         ours.setblocking(False)
-        try:
-            await self._send_line(ours, self._config())
-            await self._expect(ours, "unshared")
-            self._map_ids(self._process.pid)
-            await self._send_line(ours, "mapped")
-            await self._expect(ours, "ready")
-            self._wire = await connect(ours)
-        except BaseException:
-            ours.close()
-            raise
+        await self._send_line(ours, self._config())
+        await self._expect(ours, "unshared")
+        self._map_ids(self._process.pid)
+        await self._send_line(ours, "mapped")
+        await self._expect(ours, "ready")
+        self._wire = await connect(ours)
         config = {"env": self._view.environment}
         await self.client.configure(config, deadline_s=START_DEADLINE_S)
 

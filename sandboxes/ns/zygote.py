@@ -50,11 +50,24 @@ class Zygote:
     def fork(self, spec: dict[str, Any]) -> int:
         """Fork into a new pid namespace whose pid 1 is a reaper that shares our memory."""
         calls.unshare(calls.CLONE_NEWPID)
-        self.reaper = calls.clone_reaper()
-        pid = os.fork()
-        if pid:
-            calls.setns(self.own_pid_namespace, calls.CLONE_NEWPID)
+        pid = -1
+        try:
+            self.reaper = calls.clone_reaper()
+            pid = os.fork()
+        finally:
+            if pid:  # also when the host has no process left: the next program gets its own
+                calls.setns(self.own_pid_namespace, calls.CLONE_NEWPID)
+                if pid < 0:
+                    self.end_reaper()
         return pid
+
+    def end_reaper(self) -> None:
+        """Kill pid 1 of the last program's namespace, and so all that is left in it."""
+        if self.reaper:
+            os.kill(self.reaper, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.reaper, 0)
+        self.reaper = 0
 
     def enter(self, spec: dict[str, Any]) -> None:
         """Build a program's own file systems, then give everything up."""
@@ -109,10 +122,7 @@ class Zygote:
         """Wait until no process of the namespace is left."""
         if self.boxes.pop(channel.id, None) is not None:
             return True
-        self.kill_all(channel)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.reaper, 0)
-        self.reaper = 0
+        self.end_reaper()
         return True
 
     # -- a sandbox that lasts -----------------------------------------------------------------
@@ -124,7 +134,7 @@ class Zygote:
         _, fds, _, _ = socket.recv_fds(self.descriptors, 1, 2)
         spec = json.loads(payload)
         calls.unshare(calls.CLONE_NEWPID)
-        pid = os.fork()
+        pid = os.fork()  # when it fails this slot ends, and the host makes another
         if pid == 0:
             self.become_box(fds, spec)
         calls.setns(self.own_pid_namespace, calls.CLONE_NEWPID)

@@ -23,7 +23,6 @@ from proofgym.sandboxes import (
     PoolConfig,
     SandboxBusy,
     SandboxClosed,
-    SandboxError,
     SandboxLost,
     SandboxTimeout,
     SandboxUnavailable,
@@ -162,25 +161,91 @@ def test_an_idle_slot_that_died_is_replaced() -> None:
     assert asyncio.run(use()) == "on\n"
 
 
-def test_no_memory_for_new_processes_is_a_typed_error() -> None:
-    """Out of pids on the host: starting a slot fails, and works again afterwards."""
+OUT_OF_PIDS = """
+import asyncio, pathlib, sys
+from proofgym.sandboxes import Limits, Pool, PoolConfig, SandboxLost
+from proofgym.sandboxes.ns.backend import NsBackend
+limit = pathlib.Path(sys.argv[1]) / "pids.max"
+(limit.parent / "cgroup.procs").write_text("0")
 
-    async def use() -> str:
-        import resource
+def full(whether):
+    # This process's own group, as if it were the whole host.
+    used = int((limit.parent / "pids.current").read_text())
+    limit.write_text(str(used) if whether else "max")
 
-        if os.geteuid() == 0:
-            pytest.skip("root is not bound by RLIMIT_NPROC")
-        before = resource.getrlimit(resource.RLIMIT_NPROC)
-        backend = NsBackend()
-        resource.setrlimit(resource.RLIMIT_NPROC, (0, before[1]))
-        try:
-            with pytest.raises((SandboxError, OSError)):
-                await backend.start()
-        finally:
-            resource.setrlimit(resource.RLIMIT_NPROC, before)
-        return (await NsBackend().python_once("print('on')")).stdout
+async def main():
+    async with Pool(NsBackend(), PoolConfig(size=4)) as pool:
+        assert (await pool.python("print('before')")).stdout == "before\\n"
+        await asyncio.to_thread(print, "warm")
+        full(True)
+        seen = await asyncio.gather(
+            *(pool.python(f"print({n})") for n in range(4)), return_exceptions=True
+        )
+        full(False)
+        kinds = sorted({type(one).__name__ for one in seen})
+        print(kinds, [one.stdout for one in seen if not isinstance(one, Exception)])
+        print((await pool.python("print('after')")).stdout, pool.stats().faults)
 
-    assert asyncio.run(use()) == "on\n"
+asyncio.run(main())
+"""
+
+
+def test_a_host_out_of_pids_is_a_typed_error_and_the_pool_recovers() -> None:
+    root = find_root()
+    if root is None:
+        pytest.skip("needs a cgroup of its own, to be out of pids alone")
+    place = root.pids / f"proofgym-test-{os.getpid()}"
+    place.mkdir()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", OUT_OF_PIDS, str(place)], capture_output=True, text=True,
+            timeout=100,
+        )  # fmt: skip
+    finally:
+        place.rmdir()
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[1:] == ["['SandboxLost'] []", "after", " 4"]
+
+
+FULL_DISK = """
+import asyncio, os, subprocess, sys, tempfile
+from proofgym.sandboxes import Limits, SandboxLost
+from proofgym.sandboxes.landlock.backend import LandlockBackend
+tempfile.tempdir = sys.argv[1]
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=6,mode=755", "x", sys.argv[1]],
+               check=True)
+
+async def main():
+    backend = LandlockBackend()
+    for name in "abcd":
+        os.mkdir(f"{sys.argv[1]}/{name}")
+    try:
+        await backend.create(Limits())
+    except SandboxLost as error:
+        print(error)
+    for name in "abcd":
+        os.rmdir(f"{sys.argv[1]}/{name}")
+    async with await backend.create(Limits()) as box:
+        print((await box.python("print('on')")).stdout)
+    await backend.close()
+    print(os.listdir(sys.argv[1]))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a disk that is full")
+def test_a_full_disk_is_a_typed_error_and_then_it_goes_on() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)  # its programs have a user of their own
+        done = subprocess.run(
+            ["unshare", "--mount", sys.executable, "-c", FULL_DISK, place],
+            capture_output=True, text=True, timeout=100,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "No space left on device" in done.stdout.splitlines()[0]
+    assert done.stdout.splitlines()[1:] == ["on", "", "[]"]
 
 
 def test_closing_leaves_nothing() -> None:
