@@ -16,6 +16,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from proofgym.agents import EvalReport
     from proofgym.envs import Episode
+    from proofgym.trainers.monitors import Finding
     from proofgym.trainers.run_config import RunConfig
 
 LINE_EVERY_S = 5.0
@@ -114,6 +115,9 @@ class Display(Protocol):
     def on_evaluation(self, stage: str, report: "EvalReport") -> None:
         """As in a run's Reporter."""
 
+    def on_finding(self, stage: str, finding: "Finding") -> None:
+        """As in a run's Reporter."""
+
     def say(self, text: str) -> None:
         """Show a sentence for the person who started the run."""
 
@@ -174,6 +178,10 @@ class PlainLines:
         """Write an evaluation's line."""
         self.say(f"{stage} held-out {evaluation_words(report)}")
 
+    def on_finding(self, stage: str, finding: "Finding") -> None:
+        """Write what a monitor saw."""
+        self.say(f"{stage} monitor {finding}")
+
     def say(self, text: str) -> None:
         """Write one line."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -207,6 +215,10 @@ class LiveDisplay:
         self.doing = ""
         line = Text.assemble((f"{stage:>12} ", "bold"), "held-out ", evaluation_words(report))
         self.console.print(line, soft_wrap=True)
+
+    def on_finding(self, stage: str, finding: "Finding") -> None:
+        """Leave what a monitor saw standing above."""
+        self.say(f"{stage:>12} monitor {finding}")
 
     def say(self, text: str) -> None:
         """Print a sentence above the display."""

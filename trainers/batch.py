@@ -47,6 +47,7 @@ class Batch:
         cumulative_lengths: S + 1 boundaries, the first 0 and the last T.
         action_T: bool, whether the token is trained on; never a sequence's first token.
         behaviour_logp_T: float32, the engine's logprobs.
+        version_T: int32, of the weights that drew each action token; -1 elsewhere.
         advantage_T: float32.
         w_pg_T, w_ce_T: float32, 0 except on action tokens.
         temperature: of the sampling, one for the whole batch.
@@ -63,6 +64,7 @@ class Batch:
     cumulative_lengths: tuple[int, ...]
     action_T: Tensor
     behaviour_logp_T: Tensor
+    version_T: Tensor
     advantage_T: Tensor
     w_pg_T: Tensor
     w_ce_T: Tensor
@@ -141,6 +143,7 @@ def lay_out(group: Sequence[Weighted]) -> Batch:
         cumulative_lengths=(0, *(int(end) for end in ends)),
         action_T=torch.from_numpy(action),
         behaviour_logp_T=torch.from_numpy(np.concatenate([s.logp for s in samples])),
+        version_T=torch.from_numpy(np.concatenate([s.version for s in samples])),
         temperature=samples[0].temperature,
         sequence_N=torch.from_numpy(sequence[action]),
         **columns,

@@ -27,13 +27,18 @@ def write_checkpoint(part: Path, policy: Policy, learner: Learner) -> None:
         for path in (*part.iterdir(), part):
             _sync(path)
     except Exception as error:  # torch and safetensors each have errors of their own for this
-        free = shutil.disk_usage(part).free
-        shutil.rmtree(part, ignore_errors=True)
-        raise CheckpointError(
-            f"expected to write a checkpoint to {part.parent}, where {free / 2**20:.0f} MiB were "
-            f"free when it failed, got {type(error).__name__}: {error}. The checkpoint before it "
-            "is whole. Free some space, and give the same command again."
-        ) from error
+        raise given_up(part, error) from error
+
+
+def given_up(part: Path, error: Exception) -> CheckpointError:
+    """Remove what was written of a checkpoint, and say why."""
+    free = shutil.disk_usage(part).free
+    shutil.rmtree(part, ignore_errors=True)
+    return CheckpointError(
+        f"expected to write a checkpoint to {part.parent}, where {free / 2**20:.1f} MiB were free "
+        f"when it failed, got {type(error).__name__}: {error}. The checkpoint before it is whole. "
+        "Free some space, and give the same command again."
+    )
 
 
 def read_optimizer(folder: Path, learner: Learner) -> None:

@@ -2,12 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from proofgym.agents import Engine, Fingerprint
+from proofgym.agents.process_engine import ProcessEngine
 from proofgym.agents.transformers_engine import TransformersEngine
+from proofgym.agents.transformers_engine.fingerprint import fingerprint
+from proofgym.trainers.errors import SyncError
 from proofgym.trainers.policy import Policy
 
 
@@ -20,14 +23,35 @@ class EmbeddedEngineConfig(BaseModel):
     slots: int = Field(default=512, ge=1, description="rollouts sampled at once")
 
 
-EngineConfig = EmbeddedEngineConfig
+class ProcessEngineConfig(BaseModel):
+    """Sample in a process of its own, with its own copy of the weights, while the learner works.
+
+    It gives the same draws as the embedded engine up to float rounding, and is what staleness
+    above 0 needs on one machine without vLLM.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["process"]
+    slots: int = Field(default=512, ge=1, description="rollouts sampled at once")
+    device: str | None = Field(default=None, description="null: where the learner's model is")
+    torch_threads: int = Field(default=1, ge=1)
+
+
+EngineConfig = Annotated[EmbeddedEngineConfig | ProcessEngineConfig, Field(discriminator="kind")]
 """A new kind of engine is a member of this union, and a branch of :func:`start_engine`."""
+
+
+def shares_weights(config: EngineConfig) -> bool:
+    """Tell whether an engine samples from the learner's own tensors."""
+    return config.kind == "embedded"
 
 
 class EngineHost:
     """Own a run's engine: start it when it is first needed, give it weights, close it.
 
-    An engine that shares the learner's weights belongs to one model, and is made anew for each.
+    An engine that shares the learner's weights belongs to one model, and is made anew for each;
+    others stay up for the whole run and are sent what they are to serve.
 
     Args:
         config: which engine.
@@ -42,15 +66,28 @@ class EngineHost:
 
         Raises:
             EngineError: it cannot be started, or serve this model.
+            SyncError: it holds other weights than it was sent.
         """
+        if self._engine is not None and not shares_weights(self.config):
+            await self.publish(policy, version)
+            return self._engine
         await self.close()
         self._engine = await start_engine(self.config, policy, version)
         return self._engine
 
     async def publish(self, policy: Policy, version: int) -> Fingerprint:
-        """Give the running engine the policy's weights as they are now."""
+        """Give the running engine the policy's weights as they are now.
+
+        Raises:
+            SyncError: it holds other weights than it was sent.
+        """
         assert self._engine is not None, "serve comes before publish"
-        return await self._engine.load({}, version)
+        if shares_weights(self.config):
+            return await self._engine.load({}, version)
+        weights = dict(policy.model.named_parameters())
+        loaded = await self._engine.load(weights, version)
+        check_sync(fingerprint(weights, version), loaded)
+        return loaded
 
     @asynccontextmanager
     async def measuring(self, policy: Policy, version: int) -> AsyncIterator[Engine]:
@@ -59,6 +96,9 @@ class EngineHost:
         One that shares the learner's weights is a fresh one, whose state says nothing of what was
         sampled before: so a resumed run measures the same to the last bit.
         """
+        if not shares_weights(self.config):
+            yield await self.serve(policy, version)
+            return
         engine = await start_engine(self.config, policy, version)
         try:
             yield engine
@@ -72,6 +112,24 @@ class EngineHost:
             await engine.close()
 
 
+def check_sync(sent: Fingerprint, loaded: Fingerprint) -> None:
+    """Check that an engine holds what it was sent.
+
+    Raises:
+        SyncError: it does not; the tensors that differ are named.
+    """
+    if sent == loaded:
+        return
+    names = sent.sums.keys() | loaded.sums.keys()
+    different = sorted(name for name in names if sent.sums.get(name) != loaded.sums.get(name))
+    raise SyncError(
+        f"expected the engine to hold version {sent.version} (digest {sent.digest[:12]}), got "
+        f"version {loaded.version} (digest {loaded.digest[:12]}); {len(different)} tensors have "
+        f"other sums{': ' + ', '.join(different[:5]) if different else ''}. It would sample from "
+        "other weights than are trained: start the run again, which sends them afresh."
+    )
+
+
 async def start_engine(config: EngineConfig, policy: Policy, version: int) -> Engine:
     """Make an engine that serves a policy.
 
@@ -79,6 +137,15 @@ async def start_engine(config: EngineConfig, policy: Policy, version: int) -> En
         EngineError: it cannot be started, or serve this model.
     """
     context = int(policy.model.config.max_position_embeddings)
+    if isinstance(config, ProcessEngineConfig):
+        return ProcessEngine(
+            policy.model,
+            max_slots=config.slots,
+            max_context=context,
+            version=version,
+            device=config.device,
+            threads=config.torch_threads,
+        )
     return TransformersEngine(
         policy.model, max_slots=config.slots, max_context=context, version=version
     )

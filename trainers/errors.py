@@ -31,3 +31,11 @@ class CheckpointError(TrainError):
 
 class SyncError(TrainError):
     """The engine holds other weights than the learner sent. The run's last checkpoint is whole."""
+
+
+class MonitorError(TrainError):
+    """A monitor whose action is ``stop`` saw something wrong. The step it was seen at is saved."""
+
+
+class BundleError(TrainError):
+    """A step bundle cannot be found, read or replayed as asked."""

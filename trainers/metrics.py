@@ -26,11 +26,13 @@ class MetricsWriter:
         self._file = path.open("a")
         self.lines = len(lines)
 
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Append one record; numbers that JSON lacks become null."""
-        self._file.write(json.dumps(_finite(record)) + "\n")
+    def write(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Append one record, and return it as it will be read: what JSON lacks becomes null."""
+        written: dict[str, Any] = _finite(record)
+        self._file.write(json.dumps(written) + "\n")
         self._file.flush()
         self.lines += 1
+        return written
 
     def close(self) -> None:
         """Put everything on the disk."""

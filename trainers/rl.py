@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from torch import nn
@@ -19,8 +20,10 @@ from proofgym.trainers.algorithm import RolloutKey, policy_loss, prepare
 from proofgym.trainers.errors import FaultRateError
 from proofgym.trainers.learner import Learner
 from proofgym.trainers.ledger import Ending, Outcome
+from proofgym.trainers.mismatch_split import MismatchSplit
 from proofgym.trainers.rollouts import Rollouts
 from proofgym.trainers.run_config import RlConfig
+from proofgym.trainers.step_bundle import Recorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,7 @@ async def rl_step(
     publish: Callable[[int], Awaitable[object]],
     config: RlConfig,
     step: int,
+    recorder: Recorder,
     *,
     reference: nn.Module | None = None,
 ) -> RlStep:
@@ -69,6 +73,7 @@ async def rl_step(
         publish: gives the engine the learner's weights, as this version.
         config: the stage's.
         step: how many steps came before.
+        recorder: writes the step down where that is asked for.
         reference: what a KL measures the policy against.
 
     Raises:
@@ -81,9 +86,10 @@ async def rl_step(
     metrics |= staleness_metrics(taken.episodes, step)
     check_faults(taken.episodes, config.max_fault_fraction)
     if rollouts.staleness:
-        done = await asyncio.to_thread(descend, learner, taken.episodes, config, reference)
+        work = partial(descend, learner, taken.episodes, config, recorder, reference)
+        done = await asyncio.to_thread(work)
     else:
-        done = descend(learner, taken.episodes, config, reference)
+        done = descend(learner, taken.episodes, config, recorder, reference)
     trained = time.perf_counter()
     await publish(step + 1)
     ended = time.perf_counter()
@@ -110,17 +116,19 @@ def descend(
     learner: Learner,
     episodes: Sequence[Episode],
     config: RlConfig,
+    recorder: Recorder,
     reference: nn.Module | None = None,
 ) -> Descent:
     """Turn a batch of episodes into optimiser steps."""
     prepared = prepare(episodes, config, learner, reference)
     metrics = dict(prepared.metrics)
-    loss = policy_loss(config)
+    loss = MismatchSplit(policy_loss(config), version=recorder.step - 1)
     tokens = 0
     for batches in prepared.updates:
-        report = learner.step(batches, loss, entropy_gradient=config.entropy_coefficient > 0)
+        report = recorder.take(learner, batches, config, loss)
         metrics |= report.metrics
         tokens += report.tokens
+    metrics |= loss.metrics()
     endings = [_ending(episode, prepared.filtered) for episode in episodes]
     return Descent(metrics=metrics, tokens=tokens, endings=endings)
 

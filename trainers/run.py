@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +14,6 @@ from proofgym.agents import (
     Engine,
     EnginePolicy,
     EvalReport,
-    Rate,
     Renderer,
     evaluate,
     report_on,
@@ -24,8 +22,10 @@ from proofgym.agents import (
 from proofgym.agents.tiny_policy import build_tiny_policy
 from proofgym.envs import Env, Episode, Sampling, derive, environment_class
 from proofgym.trainers.engines import EngineHost
+from proofgym.trainers.evaluation_record import evaluation_record
 from proofgym.trainers.ledger import Ledger, check_ledger
 from proofgym.trainers.metrics import MetricsWriter
+from proofgym.trainers.monitors import Finding
 from proofgym.trainers.policy import Policy, check_architecture, load_policy
 from proofgym.trainers.run_config import BASE, PretrainedModel, RunConfig
 from proofgym.trainers.run_folder import Position, RunFolder
@@ -49,6 +49,10 @@ class Reporter(Protocol):
 
     def on_evaluation(self, stage: str, report: EvalReport) -> None:
         """A stage's policy was measured on held-out tasks."""
+        ...
+
+    def on_finding(self, stage: str, finding: Finding) -> None:
+        """A monitor saw something wrong."""
         ...
 
 
@@ -145,7 +149,16 @@ class Run:
     async def evaluate(
         self, stage: str, policy: Policy, metrics: MetricsWriter, *, version: int = 0
     ) -> None:
-        """Measure a policy on held-out tasks, the same ones for every stage."""
+        """Measure a stage's policy, and write its numbers and episodes."""
+        report, episodes = await self.measure(policy, version=version)
+        write_episodes(self.folder.episodes(f"eval-{stage}"), episodes)
+        metrics.write({"kind": "evaluation", "stage": stage, **evaluation_record(report)})
+        self.reporter.on_evaluation(stage, report)
+
+    async def measure(
+        self, policy: Policy, *, version: int = 0
+    ) -> tuple[EvalReport, Sequence[Episode]]:
+        """Measure a policy on held-out tasks, the same ones every time."""
         config = self.config.evaluation
         rng = np.random.default_rng(derive(self.config.seed, "held-out tasks"))
         tasks = [self.environment.tasks.sample("heldout", rng) for _ in range(config.tasks)]
@@ -155,10 +168,7 @@ class Run:
             driver = self.driver(engine, policy, sampling)
             started = time.perf_counter()
             episodes = await evaluate(driver, tasks, attempts=config.attempts, seed=seed)
-        report = report_on(episodes, seconds=time.perf_counter() - started)
-        write_episodes(self.folder.episodes(f"eval-{stage}"), episodes)
-        metrics.write({"kind": "evaluation", "stage": stage, **evaluation_record(report)})
-        self.reporter.on_evaluation(stage, report)
+        return report_on(episodes, seconds=time.perf_counter() - started), episodes
 
 
 def pick_device(name: str) -> torch.device:
@@ -175,23 +185,3 @@ def schema_words(schemas: Sequence[Mapping[str, Any]]) -> list[str]:
         function = schema["function"]
         words += [function["name"], *function["parameters"].get("properties", {})]
     return words
-
-
-def evaluation_record(report: EvalReport) -> dict[str, Any]:
-    """Flatten an evaluation for the metrics' file."""
-    record: dict[str, Any] = {
-        "pass@1": _rate(report.pass_at_1),
-        "reward/mean": report.reward_mean,
-        "unscored": report.unscored,
-        "stops": dict(report.stops),
-        "sampled_tokens": report.sampled_tokens,
-        "seconds": report.seconds,
-    }
-    for name, level in report.levels.items():
-        record[f"pass@1/{name}"] = _rate(level.pass_at_1)
-        record[f"tools/call_rate/{name}"] = _rate(level.call_rate)
-    return record
-
-
-def _rate(rate: Rate) -> dict[str, float]:
-    return asdict(rate)

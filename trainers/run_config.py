@@ -1,14 +1,15 @@
 """What a run is: a model, an environment, and stages one after the other."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from proofgym.agents.tiny_policy import TinyPolicyConfig
 from proofgym.trainers.algorithm_config import AlgorithmConfig
-from proofgym.trainers.engines import EmbeddedEngineConfig, EngineConfig
+from proofgym.trainers.engines import EmbeddedEngineConfig, EngineConfig, shares_weights
 from proofgym.trainers.learner import OptimizerConfig
+from proofgym.trainers.monitors import MonitorsConfig
 from proofgym.trainers.rollouts import LateConfig
 
 BASE = "base"
@@ -44,6 +45,9 @@ class EvaluationConfig(_Strict):
     attempts: int = Field(default=1, ge=1)
     temperature: float = Field(default=1.0, ge=0)
     max_tokens: int = Field(default=64, ge=1, description="for one assistant message")
+    every: int = Field(
+        default=0, ge=0, description="also measure within an RL stage, every so many steps; 0: no"
+    )
 
 
 class SftConfig(_Strict):
@@ -73,6 +77,23 @@ class SftConfig(_Strict):
         return self
 
 
+_SET_AT_THE_START = {
+    "kind",
+    "init",
+    "steps",
+    "prompts",
+    "group_size",
+    "temperature",
+    "max_tokens",
+    "updates",
+    "staleness",
+    "late",
+    "monitors",
+    "optimizer",
+    "control",
+}
+
+
 class RlConfig(AlgorithmConfig):
     """Learn from verified rewards: roll out groups of a task, and ascend by an algorithm."""
 
@@ -89,8 +110,28 @@ class RlConfig(AlgorithmConfig):
         default=0, ge=0, description="steps that a batch may begin ahead of its own; 0: none"
     )
     late: LateConfig = LateConfig()
+    monitors: MonitorsConfig = MonitorsConfig()
     optimizer: OptimizerConfig
     control: bool = False
+
+    @model_validator(mode="after")
+    def _corrections_are_of_this_stage(self) -> "RlConfig":
+        for name in type(self.monitors).model_fields:
+            correct: dict[str, Any] = getattr(self.monitors, name).correct
+            for key, value in correct.items():
+                if key.split(".")[0] in _SET_AT_THE_START:
+                    raise ValueError(
+                        f"monitors.{name}.correct may not name {key}, which is read once when the "
+                        "stage starts. Correct the loss, its weights or what is filtered"
+                    )
+                table = {**self.model_dump(), "monitors": {}}
+                *parents, last = key.split(".")
+                at = table
+                for parent in parents:
+                    at = at.setdefault(parent, {})
+                at[last] = value
+                type(self).model_validate(table)
+        return self
 
     @model_validator(mode="after")
     def _late_groups_need_staleness(self) -> "RlConfig":
@@ -124,6 +165,9 @@ class RunConfig(_Strict):
     torch_threads: int = Field(default=0, ge=0, description="0: torch's default")
     checkpoint_every: int = Field(default=20, ge=1, description="steps")
     episodes_every: int = Field(default=1, ge=1, description="steps between written rollouts")
+    bundles_every: int = Field(
+        default=0, ge=0, description="RL steps between written step bundles; 0: none"
+    )
     model: ModelConfig = TinyModel()
     engine: EngineConfig = EmbeddedEngineConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -144,6 +188,11 @@ class RunConfig(_Strict):
                 raise ValueError(
                     f"stages.{name}.init must name an earlier stage "
                     f"({', '.join(earlier) or 'there is none'}), got {stage.init!r}"
+                )
+            if stage.kind == "rl" and stage.staleness and shares_weights(self.engine):
+                raise ValueError(
+                    f"stages.{name}.staleness above 0 needs an engine with weights of its own, "
+                    f"such as engine.kind = 'process', got {stage.staleness} and the embedded one"
                 )
             earlier.append(name)
         return self

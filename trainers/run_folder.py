@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from proofgym.agents.whole_file import write_whole
+from proofgym.trainers.checkpoint import given_up
 from proofgym.trainers.errors import RunFolderError
 from proofgym.trainers.ledger import LedgerPosition
 from proofgym.trainers.run_config import RunConfig
@@ -103,8 +104,14 @@ class RunFolder:
 
         A step that is published already (a run stopped where it had just been saved) stays as
         it is: the same step of the same run is the same checkpoint.
+
+        Raises:
+            CheckpointError: the disk is full; the checkpoint before it is whole.
         """
-        write_whole(part / "state.json", (json.dumps(asdict(position)) + "\n").encode())
+        try:
+            write_whole(part / "state.json", (json.dumps(asdict(position)) + "\n").encode())
+        except OSError as error:
+            raise given_up(part, error) from error
         name = position.stage if position.finished else f"{position.stage}-{position.step:06d}"
         final = self.path / "checkpoints" / name
         if (final / "state.json").exists():

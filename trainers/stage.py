@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
@@ -12,15 +12,18 @@ from proofgym.agents import Assignment, Renderer, write_episodes
 from proofgym.envs import Sampling
 from proofgym.trainers.checkpoint import read_optimizer, write_checkpoint
 from proofgym.trainers.demonstrations import Demonstrations
-from proofgym.trainers.errors import StoppedError
+from proofgym.trainers.errors import MonitorError, StoppedError
+from proofgym.trainers.evaluation_record import evaluation_record
 from proofgym.trainers.learner import Learner
 from proofgym.trainers.ledger import Ledger, LedgerPosition
-from proofgym.trainers.metrics import MetricsWriter
+from proofgym.trainers.metrics import MetricsWriter, read_metrics
+from proofgym.trainers.monitors import Finding, Monitors, corrected
 from proofgym.trainers.rl import draw_assignments, rl_step
 from proofgym.trainers.rollouts import Rollouts
 from proofgym.trainers.run_config import RlConfig, SftConfig
 from proofgym.trainers.run_folder import Position
 from proofgym.trainers.sft import sft_step
+from proofgym.trainers.step_bundle import Recorder
 from proofgym.trainers.value_head import ValueHead
 
 if TYPE_CHECKING:
@@ -45,6 +48,10 @@ class Steps(Protocol):
 
     async def take(self, step: int) -> Mapping[str, float]:
         """Take the step that so many came before, and return its metrics."""
+        ...
+
+    def see(self, record: Mapping[str, Any]) -> list[Finding]:
+        """Let the stage's monitors look at a record, and apply what they correct."""
         ...
 
     async def close(self) -> None:
@@ -103,8 +110,8 @@ class StageRun:
                     raise StoppedError(f"stopped before step {step + 1} of stage {self.name}")
                 started = time.perf_counter()
                 metrics = {**await steps.take(step), "time/step": time.perf_counter() - started}
-                self._log(step, metrics)
                 self.done = step + 1  # not the learner's count: a step may have no update, or many
+                await self._log(step, metrics, steps)
                 if (step + 1) % run.config.checkpoint_every == 0 and step + 1 < total:
                     self._checkpoint(finished=False)
         finally:
@@ -117,11 +124,28 @@ class StageRun:
             return SftSteps(self, self.config)
         return await RlSteps.start(self, self.config)
 
-    def _log(self, step: int, metrics: Mapping[str, float]) -> None:
-        record = {"kind": "step", "stage": self.name, "step": step + 1, **metrics}
+    async def _log(self, step: int, metrics: Mapping[str, float], steps: Steps) -> None:
+        """Write a step down, and let the monitors look at it."""
         self.records.ledger.commit()
-        self.records.metrics.write(record)
+        record = {"kind": "step", "stage": self.name, "step": step + 1, **metrics}
+        findings = steps.see(self.records.metrics.write(record))
         self.run.reporter.on_step(self.name, step + 1, self.config.steps, metrics)
+        every = self.run.config.evaluation.every
+        if self.config.kind == "rl" and every and (step + 1) % every == 0:
+            report, _ = await self.run.measure(self.policy, version=step + 1)
+            place = {"kind": "heldout", "stage": self.name, "step": step + 1}
+            record = {**place, **evaluation_record(report)}
+            findings += steps.see(self.records.metrics.write(record))
+        for finding in findings:
+            self.records.metrics.write({"kind": "finding", "stage": self.name, **asdict(finding)})
+            self.run.reporter.on_finding(self.name, finding)
+        stops = [finding for finding in findings if finding.action == "stop"]
+        if stops:
+            self._checkpoint(finished=False)
+            raise MonitorError(
+                f"stage {self.name}, step {step + 1}: {' '.join(map(str, stops))} The same "
+                "command goes on all the same."
+            )
 
     def _checkpoint(self, *, finished: bool) -> None:
         ledger = self.records.ledger
@@ -161,6 +185,10 @@ class SftSteps:
             "time/train": report.seconds,
         }
 
+    def see(self, record: Mapping[str, Any]) -> list[Finding]:
+        """Nothing watches demonstrations."""
+        return []
+
     async def close(self) -> None:
         """Nothing is in flight."""
 
@@ -172,6 +200,7 @@ class RlSteps:
         self.stage = stage
         self.config = config
         self.rollouts = rollouts
+        self.monitors = Monitors(config.monitors)
 
     @classmethod
     async def start(cls, stage: StageRun, config: RlConfig) -> "RlSteps":
@@ -199,7 +228,11 @@ class RlSteps:
         for group in ledger.open_groups(stage.name):  # late ones, of steps that are done
             step = group // config.prompts
             rollouts.replay(step, [one for one in draw(step) if one.group == group])
-        return cls(stage, config, rollouts)
+        steps = cls(stage, config, rollouts)
+        for record in read_metrics(run.folder.metrics):
+            if record["stage"] == stage.name:  # of the steps before this run was interrupted
+                steps.see(record)
+        return steps
 
     async def take(self, step: int) -> Mapping[str, float]:
         """Wait for the step's batch and descend; write down what became of each rollout."""
@@ -208,14 +241,31 @@ class RlSteps:
         async def publish(version: int) -> None:
             await run.host.publish(stage.policy, version)
 
+        every = run.config.bundles_every
+        keep = bool(every) and (step + 1) % every == 0
+        recorder = Recorder(run.folder.path / "bundles", stage.name, step, keep=keep)
         done = await rl_step(
-            stage.learner, self.rollouts, publish, self.config, step, reference=stage.reference
+            stage.learner,
+            self.rollouts,
+            publish,
+            self.config,
+            step,
+            recorder,
+            reference=stage.reference,
         )
         stage.records.ledger.end(stage.name, step, done.endings)
         if step % run.config.episodes_every == 0:
             path = run.folder.episodes(f"{stage.name}-{step + 1:06d}")
             write_episodes(path, done.episodes)
         return done.metrics
+
+    def see(self, record: Mapping[str, Any]) -> list[Finding]:
+        """Let the monitors look; the corrections hold from the next step on."""
+        findings = self.monitors.see(record)
+        if any(finding.correct for finding in findings):
+            table = corrected(self.config.model_dump(), findings)
+            self.config = RlConfig.model_validate(table)
+        return findings
 
     async def close(self) -> None:
         """Give up the rollouts in flight; a resumed run plays them again."""

@@ -313,6 +313,22 @@ def serve_sandboxes(
     )
 
 
+@app.command
+def replay(bundle: Path, /, *, loss: str | None = None) -> int:
+    """Take one step of a run again on the CPU: its loss and gradient norm, as recorded and now.
+
+    Parameters
+    ----------
+    bundle
+        RUN/step-0123, or a file of RUN/bundles. A run writes them with bundles_every = N.
+    loss
+        Another policy loss than the step was taken with, such as cispo.
+    """
+    from proofgym.cli.replay import replay as run
+
+    return run(bundle, loss)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 2 for a mistake in how it was asked for."""
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from proofgym.agents import EvalReport
     from proofgym.envs import Episode
+    from proofgym.trainers.monitors import Finding
     from proofgym.trainers.run import Reporter
 
 
@@ -66,6 +67,10 @@ class ReportWriter:
         """Pass it on, and write the report: its metrics and episodes are on the disk by now."""
         self.watcher.on_evaluation(stage, report)
         self.write(self.folder)
+
+    def on_finding(self, stage: str, finding: "Finding") -> None:
+        """Pass it on."""
+        self.watcher.on_finding(stage, finding)
 
 
 def _new(before: Mapping[str, str], key: str, value: str) -> bool:

@@ -9,7 +9,7 @@ name = "tiny"
 environment = "tools/calculator-v0"
 torch_threads = 1
 checkpoint_every = 2
-engine = { slots = 32 }
+engine = { kind = "embedded", slots = 32 }
 
 [model]
 kind = "tiny"

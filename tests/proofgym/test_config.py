@@ -21,7 +21,7 @@ WRONG = {
     ),
     "a key at the top": ("sed=3", "sed is not a key. Did you mean seed?"),
     "a key of the model": ("model.hiden_size=3", "Did you mean model.hidden_size?"),
-    "a key unlike any": ("evaluation.zzz=3", "Known here: attempts, max_tokens, tasks"),
+    "a key unlike any": ("evaluation.zzz=3", "Known here: attempts, every, max_tokens, tasks"),
     "a stage's name": ("stages.gropo.steps=3", "Did you mean stages.grpo?"),
     "a kind": ("stages.sft.kind=sftt", "stages.sft.kind must be one of sft, rl, got 'sftt'"),
     "too small": ("stages.sft.steps=0", "must be greater than or equal to 1, got 0"),

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ from proofgym.trainers.rl import (
 from proofgym.trainers.rollout import grouped
 from proofgym.trainers.rollouts import LateConfig, Rollouts
 from proofgym.trainers.run_config import RlConfig
+from proofgym.trainers.step_bundle import Recorder
 from proofgym.verifiers import ErrorKind, Score, Secret, Task, verifier
 
 
@@ -179,7 +181,14 @@ class Setup:
                 on_issue=lambda step, assignments: None,
             )
             return [
-                await rl_step(self.learner, rollouts, self.publish, self.config, step)
+                await rl_step(
+                    self.learner,
+                    rollouts,
+                    self.publish,
+                    self.config,
+                    step,
+                    Recorder(Path("unused"), "t", step, keep=False),
+                )
                 for step in range(count)
             ]
 

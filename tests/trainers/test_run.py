@@ -13,6 +13,7 @@ from proofgym.agents import EvalReport, read_episodes
 from proofgym.envs import Env, Episode, Limits, tool
 from proofgym.trainers.errors import FaultRateError, RunFolderError, StoppedError
 from proofgym.trainers.metrics import read_metrics
+from proofgym.trainers.monitors import Finding
 from proofgym.trainers.run import Run
 from proofgym.trainers.run_config import RunConfig
 from proofgym.verifiers import Message, Task, Transcript, assistant, tool_call, verifier
@@ -89,7 +90,7 @@ def config(**changed: Any) -> RunConfig:
             "environment": Characters.id,
             "device": "cpu",
             "torch_threads": 1,
-            "engine": {"slots": 16},
+            "engine": {"kind": "embedded", "slots": 16},
             "checkpoint_every": 2,
             "model": TINY,
             "evaluation": {"tasks": 6, "max_tokens": 12},
@@ -108,6 +109,7 @@ class Watcher:
         self.steps: list[tuple[str, int]] = []
         self.evaluated: list[str] = []
         self.episodes = 0
+        self.findings: list[Finding] = []
 
     def on_stage(self, stage: str, kind: str, done: int, total: int) -> None: ...
 
@@ -121,6 +123,9 @@ class Watcher:
 
     def on_evaluation(self, stage: str, report: EvalReport) -> None:
         self.evaluated.append(stage)
+
+    def on_finding(self, stage: str, finding: Finding) -> None:
+        self.findings.append(finding)
 
 
 class KilledError(BaseException):
