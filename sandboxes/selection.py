@@ -41,16 +41,10 @@ def _landlock(_: bool) -> Backend:
     return LandlockBackend()
 
 
-def _docker(_: bool) -> Backend:
-    from proofgym.sandboxes.docker.backend import DockerBackend
+def _docker(runtime: str, image: str) -> Backend:
+    from proofgym.sandboxes.docker.backend import DockerBackend, DockerConfig
 
-    return DockerBackend()
-
-
-def _docker_runsc(_: bool) -> Backend:
-    from proofgym.sandboxes.docker.backend import gvisor_backend
-
-    return gvisor_backend()
+    return DockerBackend(DockerConfig(runtime=runtime, image=image))
 
 
 def _unsafe_local(trusted: bool) -> Backend:
@@ -61,18 +55,25 @@ def _unsafe_local(trusted: bool) -> Backend:
 
 # Name -> what makes it, given the word of trust. Imported when asked for.
 _BACKENDS: dict[str, Callable[[bool], Backend]] = {
-    "ns": _ns, "landlock": _landlock, "docker": _docker, "docker+runsc": _docker_runsc,
-    "unsafe-local": _unsafe_local,
+    "ns": _ns, "landlock": _landlock, "docker": lambda _: _docker("", ""),
+    "docker+runsc": lambda _: _docker("runsc", ""), "unsafe-local": _unsafe_local,
 }  # fmt: skip
 
 
 def backend_named(name: str, *, i_trust_this_code: bool = False) -> Backend:
     """Make a backend with its default settings; it is not started.
 
+    Args:
+        name: one of the list; docker's may be followed by ":IMAGE", as in
+            "docker:python:3.13-slim", for any image that has Python.
+
     Raises:
         ValueError: there is no such backend.
         SandboxUnavailable: it cannot be made here, or only with a word that was not given.
     """
+    kind, _, image = name.partition(":")
+    if image and kind in ("docker", "docker+runsc"):
+        return _docker(kind.partition("+")[2], image)
     if name not in _BACKENDS:
         raise ValueError(
             f"sandbox backend must be one of auto, {', '.join(_BACKENDS)}; got {name!r}."

@@ -116,12 +116,12 @@ class DockerBackend:
     """Containers without network or capabilities, under our seccomp profile."""
 
     def __init__(self, config: DockerConfig | None = None) -> None:
-        self._config = config or DockerConfig()
-        self._gvisor = self._config.runtime == GVISOR
+        self.config = config or DockerConfig()
+        self._gvisor = self.config.runtime == GVISOR
         self._daemon: Daemon | None = None
-        self._image = self._config.image or default_image()
+        self._image = self.config.image or default_image()
         self._environment: dict[str, str] = {}
-        self._cpus = self._config.cpus
+        self._cpus = self.config.cpus
         self._live: set[AgentSandbox] = set()
         self._closed = self._ready = False
         self._starting = asyncio.Lock()
@@ -131,7 +131,7 @@ class DockerBackend:
 
     @property
     def _tier(self) -> str:
-        return f"docker+{self._config.runtime}" if self._config.runtime else "docker"
+        return f"docker+{self.config.runtime}" if self.config.runtime else "docker"
 
     @property
     def isolation(self) -> Isolation:
@@ -159,7 +159,7 @@ class DockerBackend:
             raise SandboxUnavailable(
                 f"docker: the Python package is missing ({error}). Install proofgym[docker]."
             ) from None
-        self._daemon = await Daemon.connect(self._config.host)
+        self._daemon = await Daemon.connect(self.config.host)
         try:
             await self._prepare(self._daemon)
         except BaseException:
@@ -169,7 +169,7 @@ class DockerBackend:
 
     async def _prepare(self, daemon: Daemon) -> None:
         facts = await daemon.facts()
-        runtime = self._config.runtime
+        runtime = self.config.runtime
         if runtime and runtime not in facts.runtimes:
             raise SandboxUnavailable(
                 f"docker: the daemon knows no runtime {runtime!r}, only "
@@ -186,10 +186,10 @@ class DockerBackend:
                 "docker: this daemon cannot limit memory or processes (see the warnings of `docker "
                 "info`). Give it control groups that have both."
             )
-        self._cpus = min(self._config.cpus, facts.cores) if facts.cpu else 0.0
+        self._cpus = min(self.config.cpus, facts.cores) if facts.cpu else 0.0
         await daemon.reap()
         environment = await daemon.image_environment(self._image)
-        if environment is None and not self._config.image:
+        if environment is None and not self.config.image:
             await daemon.import_image(self._image, root_file_system, CHANGES)
             environment = await daemon.image_environment(self._image)
         if environment is None:
@@ -254,7 +254,7 @@ class DockerBackend:
 
     def _options(self, limits: Limits) -> dict[str, Any]:
         size = f"size={limits.disk_mib << 20},nr_inodes={limits.inodes}"
-        owner, _, group = self._config.user.partition(":")
+        owner, _, group = self.config.user.partition(":")
         flags = f"rw,exec,nosuid,nodev,{size},mode=1777,uid={owner},gid={group or owner}"
         overhead_mib = GVISOR_OVERHEAD_MIB if self._gvisor else OVERHEAD_MIB
         overhead_pids = GVISOR_OVERHEAD_PIDS if self._gvisor else OVERHEAD_PIDS
@@ -263,7 +263,7 @@ class DockerBackend:
             "image": self._image,
             "entrypoint": ["python3", "-I", "-B", "-X", "utf8", "-c", _BOOT],
             "command": [],
-            "user": self._config.user,
+            "user": self.config.user,
             "working_dir": "/workspace",
             "hostname": "sandbox",
             "network_mode": "none",
@@ -277,7 +277,7 @@ class DockerBackend:
             "pids_limit": limits.processes + overhead_pids,
             "nano_cpus": int(self._cpus * 1e9) or None,
             "log_config": {"Type": "none"},  # or every byte of the wire goes to a file
-            "runtime": self._config.runtime or None,
+            "runtime": self.config.runtime or None,
         }
 
     async def create(self, limits: Limits) -> AgentSandbox:
@@ -356,8 +356,3 @@ class DockerBackend:
             if self._daemon is not None:
                 self._daemon.close()
                 self._daemon = None
-
-
-def gvisor_backend() -> DockerBackend:
-    """Make the strong tier: containers under gVisor's own kernel."""
-    return DockerBackend(DockerConfig(runtime=GVISOR))

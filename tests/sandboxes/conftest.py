@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from proofgym.sandboxes.docker.backend import DockerBackend, gvisor_backend
+from proofgym.sandboxes.docker.backend import DockerBackend, DockerConfig
 from proofgym.sandboxes.errors import SandboxUnavailable
 from proofgym.sandboxes.landlock.backend import LandlockBackend
 from proofgym.sandboxes.ns.backend import NsBackend, NsConfig
@@ -26,7 +26,7 @@ BACKENDS = {
     "ns-sampled": lambda: NsBackend(NsConfig(use_cgroups=False)),
     "landlock": LandlockBackend,
     "docker": DockerBackend,
-    "docker+runsc": gvisor_backend,
+    "docker+runsc": lambda: DockerBackend(DockerConfig(runtime="runsc")),
     "http": ServedBackend,
     "unsafe-local": lambda: UnsafeLocalBackend(i_trust_this_code=True),
 }

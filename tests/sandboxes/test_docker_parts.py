@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proofgym.sandboxes import SandboxUnavailable, select_backend
@@ -23,6 +23,7 @@ from proofgym.sandboxes.docker.owner import OWNER_LABEL, Owner, abandoned
 from proofgym.sandboxes.docker.profile import all_but, profile
 from proofgym.sandboxes.docker.wire import StreamSplitter
 from proofgym.sandboxes.kernel.syscall_table import AARCH64, X86_64
+from proofgym.sandboxes.selection import AUTOMATIC, backend_named
 
 TABLES = {"x86_64": X86_64, "aarch64": AARCH64}
 ME = Owner.this_process()
@@ -72,12 +73,14 @@ def test_arguments_decide_as_in_our_own_filter(
     assert allowed(machine, *call) is expected
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 255), min_size=1, max_size=3), st.integers(0, 255))
 def test_all_but_covers_every_other_word_once(refused: set[int], word: int) -> None:
     hits = [pair for pair in all_but(tuple(refused), bits=8) if word & pair[1] == pair[0]]
     assert len(hits) == (0 if word in refused else 1)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=40)), max_size=8),
     st.lists(st.integers(1, 30), min_size=1, max_size=40),
@@ -142,6 +145,31 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delitem(sys.modules, "proofgym.sandboxes.docker.daemon", raising=False)
     with pytest.raises(SandboxUnavailable, match=r"proofgym\[docker\]"):
         asyncio.run(select_backend("docker"))
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("docker", DockerConfig()),
+        ("docker+runsc", DockerConfig(runtime="runsc")),
+        ("docker:host:5000/python:3", DockerConfig(image="host:5000/python:3")),
+        ("docker+runsc:python:3", DockerConfig(runtime="runsc", image="python:3")),
+    ],
+)
+def test_a_name_may_carry_runtime_and_image(name: str, config: DockerConfig) -> None:
+    backend = backend_named(name)
+    assert isinstance(backend, DockerBackend)
+    assert backend.config == config
+
+
+def test_docker_is_never_chosen_automatically() -> None:
+    assert not any("docker" in name for name in AUTOMATIC)
+
+
+@pytest.mark.parametrize("name", ["docker:", "ns:python:3", "docker+nonesuch", "docker+kata:x"])
+def test_other_words_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="must be one of"):
+        backend_named(name)
 
 
 def test_libraries_of_a_binary_are_found_with_its_loader() -> None:
