@@ -120,7 +120,9 @@ async def conclude(
     rubric = env.rubric
     if rubric is None:
         return ended(session, stop, session.own_score(), 0.0, replies)
-    transcript = Transcript(messages=tuple(session.messages), state=session.state)
+    transcript = Transcript(
+        messages=tuple(session.messages), state=session.state, workspace=session.workspace
+    )
     if blocking:
         score = rubric.score(session.task, transcript)
     else:

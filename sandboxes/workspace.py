@@ -73,11 +73,17 @@ class Workspace:
         inner = await shared.across(self._interpreter(shared, InterpreterKind(kind)))
         return BridgedInterpreter(inner, Calls(shared.calls.loop))
 
+    async def files(self) -> Snapshot | None:
+        """Copy its files out; None where it was never used. On the shared loop only."""
+        if self._sandbox is None or self._closed:
+            return self._files
+        return await self._sandbox.snapshot()
+
     def copy(self) -> Workspace:
         """Return one with the same files; it is opened when first used."""
         shared, files = self._shared, self._files
         if self.opened and shared is not None:
-            files = shared.wait(self._snapshot())
+            files = shared.wait(self.files())
         twin = Workspace(self.spec, files)
         twin._closed = self._closed
         return twin
@@ -127,10 +133,6 @@ class Workspace:
             start = sandbox.shell if kind is InterpreterKind.SHELL else sandbox.python_session
             self._interpreters[kind] = await start()
         return self._interpreters[kind]
-
-    async def _snapshot(self) -> Snapshot:
-        assert self._sandbox is not None
-        return await self._sandbox.snapshot()
 
     async def _close(self) -> None:
         assert self._lock is not None

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from proofgym.sandboxes import Workspace
 from proofgym.verifiers.message import Message, Role, ToolCall, final_text
 
 
@@ -14,10 +15,12 @@ class Transcript:
     Args:
         messages: everything said, the prompt included.
         state: what a stateful environment exposes to its verifiers at the end.
+        workspace: the episode's sandbox, for verifiers that judge the files in it.
     """
 
     messages: tuple[Message, ...]
     state: Mapping[str, Any] = field(default_factory=dict)
+    workspace: Workspace | None = field(default=None, repr=False, compare=False)
 
     @property
     def final_text(self) -> str:

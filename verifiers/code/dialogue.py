@@ -10,6 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from proofgym.sandboxes import Interpreter, Sandbox, SharedPools, Snapshot
@@ -21,13 +22,15 @@ from proofgym.verifiers.code.spec import CodeLimits
 from proofgym.verifiers.code.statements import names_used
 
 MOST_REQUESTS = 20_000
+ROOM_MIB = 64
 _SERVE = """
 import json
 _judged = _proofgym["Judged"]()
 def _serve(nonce, text):
     request = json.loads(text)
     if request["op"] == "load":
-        reply = _judged.attempt(lambda: _judged.load(request["source"]))
+        del request["op"]
+        reply = _judged.attempt(lambda: _judged.load(**request))
     else:
         reply = _judged.answer(request)
     _judged.send(nonce, reply)
@@ -99,11 +102,21 @@ async def run_files(
     files: Mapping[str, str],
     limits: CodeLimits,
     *,
-    workspace: Snapshot | None = None,
+    module: str = "solution",
+    workspace: tuple[Snapshot, str] | None = None,
 ) -> Findings:
-    """Judge a program, or a workspace's modules, by test files that import them."""
+    """Judge a program, or a workspace's modules, by test files that import them.
+
+    Args:
+        pools: where to run.
+        program: imported as ``module``; None for none.
+        files: the tests, name -> text; they stay on the tests' side.
+        limits: of each request and of all.
+        module: the program's name for the tests.
+        workspace: files to put beside the program, and the folder of their modules.
+    """
     spec = {"files": dict(files), "operations": True}
-    results, broken = await _converse(pools, program, spec, limits, files=workspace)
+    results, broken = await _converse(pools, program, spec, limits, files=workspace, module=module)
     found = tuple(
         Finding(label=str(label), passed=passed, why=f"{label}: {why}" if why else "")
         for label, passed, why in results
@@ -119,21 +132,26 @@ async def _converse(
     spec: Mapping[str, Any],
     limits: CodeLimits,
     *,
-    files: Snapshot | None,
+    files: tuple[Snapshot, str] | None,
+    module: str = "solution",
 ) -> tuple[list[tuple[Any, bool, str]], str]:
     """Run tests and program; return the results, and why the tests cannot judge, if so."""
     async with pools.pair_turns:
         box_limits = limits.run(limits.test_s)
+        if files is not None:  # room for the workspace's files
+            box_limits = replace(box_limits, disk_mib=ROOM_MIB + 2 * (files[0].size >> 20))
         async with (
             pools.judges.acquire(box_limits) as program_box,
             pools.judges.acquire(box_limits) as tests_box,
         ):
             deadline = time.monotonic() + limits.total_s
             if files is not None:
-                await program_box.restore(files)
+                await program_box.restore(files[0])
             judged = _Side(await _started(program_box, "judged_side", _SERVE), limits, deadline)
-            if program is not None:
-                loaded = await judged.ask("_serve", {"op": "load", "source": program})
+            if program is not None or files is not None:
+                load = {"op": "load", "source": program or "", "module": module}
+                load["root"] = files[1] if files is not None else "."
+                loaded = await judged.ask("_serve", load)
                 if loaded is None or claims.returned(loaded) is None:
                     why = judged.died or claims.told(loaded)
                     return [("loading", False, f"the program did not load: {why}")], ""

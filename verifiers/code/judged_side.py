@@ -42,11 +42,14 @@ class Judged:
         self.module = types.ModuleType("solution")
         self.left = 0
 
-    def load(self, source: Any) -> Any:
-        """Run the program's source as a module."""
-        self.module.__dict__["__file__"] = "solution.py"
-        sys.modules["solution"] = self.module
-        exec(compile(source, "solution.py", "exec", dont_inherit=True), self.module.__dict__)
+    def load(self, source: str, module: str = "solution", root: str = ".") -> Any:
+        """Run the program's source as a module; modules under a root can be imported too."""
+        sys.path.insert(0, os.path.abspath(root))
+        self.module.__name__ = module
+        self.module.__dict__["__file__"] = f"{module}.py"
+        if source:
+            sys.modules[module] = self.module
+        exec(compile(source, f"{module}.py", "exec", dont_inherit=True), self.module.__dict__)
 
     def send(self, nonce: Any, reply: Any) -> Any:
         """Write one claim."""

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     FUNCTION = "function"  # arguments and the expected result, as JSON
     STDIO = "stdio"  # input and expected output
     FILES = "files"  # unittest or pytest files that import the program
+    REPOSITORY = "repository"  # the same, of the modules in the episode's sandbox
 
 
 class Language(StrEnum):
@@ -71,7 +72,8 @@ class CodeTests:
             policy was shown; it is scored apart, as a part of its own.
         entry_point: the function, class or ``Class.method`` under test.
         language: of the program.
-        module: what test files import the program as, beside ``solution``.
+        module: what test files import the program as.
+        root: the folder of a repository's modules, in the workspace.
     """
 
     kind: Kind
@@ -80,6 +82,7 @@ class CodeTests:
     entry_point: str = ""
     language: Language = Language.PYTHON
     module: str = "solution"
+    root: str = "."
 
 
 def read_tests(gold: object) -> CodeTests:
@@ -108,14 +111,15 @@ def read_tests(gold: object) -> CodeTests:
         ) from None
     tests = gold.get("tests")
     entry, module = gold.get("entry_point") or "", gold.get("module") or "solution"
-    if not isinstance(entry, str) or not isinstance(module, str):
-        raise BadTaskError("expected entry_point and module to be text.")
+    root = gold.get("root") or "."
+    if not _texts([entry, module, root]):
+        raise BadTaskError("expected entry_point, module and root to be text.")
     if language is not Language.PYTHON and kind is not Kind.STDIO:
         raise BadTaskError(f"expected kind stdio for {language}, got {kind}.")
-    if kind is Kind.FILES:
+    if kind in (Kind.FILES, Kind.REPOSITORY):
         if not isinstance(tests, Mapping) or not tests or not _texts(tests.values()):
-            raise BadTaskError("expected tests of kind files to be a mapping: name -> text.")
-        return CodeTests(kind=kind, files=dict(tests), entry_point=entry, module=module)
+            raise BadTaskError(f"expected tests of kind {kind} to be a mapping: name -> text.")
+        return CodeTests(kind=kind, files=dict(tests), entry_point=entry, module=module, root=root)
     if isinstance(tests, str):
         tests = [tests]
     if not isinstance(tests, list | tuple) or not tests:

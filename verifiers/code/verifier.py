@@ -12,12 +12,13 @@ from proofgym.sandboxes import (
     SandboxSpec,
     SandboxTimeout,
     SharedPools,
+    Workspace,
     shared_sandboxes,
 )
 from proofgym.verifiers.code.calls import run_calls
 from proofgym.verifiers.code.claims import encode
 from proofgym.verifiers.code.dialogue import run_files, run_statements
-from proofgym.verifiers.code.findings import Findings
+from proofgym.verifiers.code.findings import Finding, Findings
 from proofgym.verifiers.code.program import program_of
 from proofgym.verifiers.code.spec import CodeLimits, CodeTests, Kind, read_tests
 from proofgym.verifiers.code.statements import CallTest, Check, only_call, take_apart
@@ -62,7 +63,7 @@ class CodePasses(Verifier):
             return no_gold(task, self.name)
         program = self.extract(transcript.final_text)
         shared = shared_sandboxes()
-        return shared.wait(self._judge(task.answer.reveal(), program))
+        return shared.wait(self._judge(task.answer.reveal(), program, transcript.workspace))
 
     async def acheck(self, task: Task, transcript: Transcript) -> Score:
         """Judge one transcript without blocking the event loop."""
@@ -70,7 +71,7 @@ class CodePasses(Verifier):
             return no_gold(task, self.name)
         program = self.extract(transcript.final_text)
         shared = shared_sandboxes()
-        return await shared.across(self._judge(task.answer.reveal(), program))
+        return await shared.across(self._judge(task.answer.reveal(), program, transcript.workspace))
 
     def judge(self, program: str, tests: object) -> Score:
         """Judge one program by tests in the shape of a task's answer, blocking."""
@@ -80,16 +81,16 @@ class CodePasses(Verifier):
         )
         return verbatim.score(task, Transcript(messages=(assistant(program),)))
 
-    async def _judge(self, gold: object, program: str) -> Score:
+    async def _judge(self, gold: object, program: str, workspace: Workspace | None) -> Score:
         """Judge on the shared loop; once more where a sandbox was lost under it."""
         began = time.perf_counter()
         try:
             tests = read_tests(gold)
             pools = await shared_sandboxes().pools(self.sandbox)
             try:
-                found = await self._run(pools, tests, program)
+                found = await self._run(pools, tests, program, workspace)
             except (SandboxLost, SandboxTimeout):
-                found = await self._run(pools, tests, program)
+                found = await self._run(pools, tests, program, workspace)
         except BadTaskError as error:
             return Score.unscored(ErrorKind.BAD_GOLD, str(error), extracted=program)
         except SandboxError as error:
@@ -98,14 +99,25 @@ class CodePasses(Verifier):
             )
         return self._score(found, program, time.perf_counter() - began)
 
-    async def _run(self, pools: SharedPools, tests: CodeTests, program: str) -> Findings:
+    async def _run(
+        self, pools: SharedPools, tests: CodeTests, program: str, workspace: Workspace | None
+    ) -> Findings:
         stop_early, limits = self.credit is Credit.ALL, self.limits
         if tests.kind is Kind.STDIO:
             return await run_stdio(
                 pools, program, tests.language, tests.tests, limits, stop_early=stop_early
             )
         if tests.kind is Kind.FILES:
-            return await run_files(pools, program, tests.files, limits)
+            return await run_files(pools, program, tests.files, limits, module=tests.module)
+        if tests.kind is Kind.REPOSITORY:
+            if workspace is None:
+                raise BadTaskError("expected an episode with a sandbox for tests of a repository.")
+            files = await workspace.files()
+            if files is None:
+                failed = Finding(label="workspace", passed=False, why="nothing was written")
+                return Findings(tests=(failed,), total=1, layer="files by dialogue")
+            where = (files, tests.root)
+            return await run_files(pools, None, tests.files, limits, workspace=where)
         if tests.kind is Kind.FUNCTION:
             entry, layer = tests.entry_point, "function"
             calls: list[CallTest] | None = _function_tests(tests)
@@ -158,12 +170,15 @@ def code_passes(
 ) -> CodePasses:
     """Pay for a program that passes the task's hidden tests, run in a sandbox.
 
-    The task's answer holds the tests: ``{"kind": "asserts" | "function" | "stdio" | "files",
-    "tests": ..., "entry_point": ..., "language": ...}``, or only a list of asserts.
+    The task's answer holds the tests: ``{"kind": "asserts" | "function" | "stdio" | "files" |
+    "repository", "tests": ..., "entry_point": ..., "language": ...}``, or only a list of asserts.
     Tests and expected results never enter the process that is judged: it gets arguments or input,
     and what it sends back is compared outside, as plain data of exact types. Tests that are
     programs themselves run in a second sandbox, where the program's functions and classes are
     stand-ins.
+
+    Tests of a "repository" judge the modules that the policy left in the episode's sandbox: a copy
+    of the files is imported beside them, so that no file or process of the policy meets a test.
 
     What a class under test says of its own objects (``==`` between two of them) is believed, as
     far as ``==`` and ``!=`` agree: a test that asks nothing else is no stronger than that class.

@@ -512,3 +512,35 @@ def test_the_program_is_the_last_block(text: str, program: str) -> None:
     from proofgym.verifiers.code.program import program_of
 
     assert program_of(text) == program
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("def twice(n):\n    return 2 * n\n", 1.0),
+        ("def twice(n):\n    return n\n", 0.0),
+        (None, 0.0),
+    ],
+    ids=["right", "wrong", "nothing"],
+)
+def test_a_repository_is_judged_by_what_the_policy_left_in_its_sandbox(
+    written: str | None, value: float
+) -> None:
+    import proofgym as pg
+
+    tests = {"test_m.py": "from pkg.m import twice\ndef test_it():\n    assert twice(4) == 8\n"}
+    gold = {"kind": "repository", "tests": tests, "root": "src"}
+
+    class Repository(pg.Env):
+        tasks = [pg.Task(id="t", prompt="mend it", answer=Secret(gold))]  # noqa: RUF012
+        tools = (pg.bash_tool(),)
+        rubric = pg.code_passes()
+
+    env = Repository()
+    env.reset(seed=1)
+    if written is not None:
+        command = f"mkdir -p src/pkg; printf '%s' '{written}' > src/pkg/m.py; touch conftest.py"
+        command = command.replace("\\'", "'")
+        assert env.step(assistant("", pg.tool_call("bash", command=command)))[0] == ""
+    reward, info = (last := env.step("done"))[1], last[4]
+    assert (reward, info["score"]) == (value, value), info
