@@ -11,7 +11,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from proofgym.agents import EvalReport, read_episodes
 from proofgym.envs import Env, Episode, Limits, tool
-from proofgym.trainers.errors import FaultRateError, RunFolderError, StoppedError
+from proofgym.trainers.errors import (
+    FaultRateError,
+    MonitorError,
+    RunFolderError,
+    StoppedError,
+)
+from proofgym.trainers.ledger import check_ledger, count_ledger, read_ledger
 from proofgym.trainers.metrics import read_metrics
 from proofgym.trainers.monitors import Finding
 from proofgym.trainers.run import Run
@@ -189,7 +195,7 @@ def test_a_run_does_its_stages_and_leaves_what_it_promises(tmp_path: Path) -> No
     assert watcher.steps == [("sft", n) for n in range(1, 5)] + [("rl", n) for n in range(1, 6)]
     assert watcher.episodes == 5 * 12
     records = read_metrics(tmp_path / "metrics.jsonl")
-    kinds = [(record["kind"], record["stage"]) for record in records]
+    kinds = [(record["kind"], record["stage"]) for record in records if record["kind"] != "finding"]
     assert kinds == [
         ("evaluation", "base"),
         *[("step", "sft")] * 4,
@@ -316,3 +322,76 @@ def test_too_many_faults_stop_the_run_with_its_checkpoints_whole(
     with pytest.raises(FaultRateError, match="the data base is gone"):
         made.execute()
     assert [(one.stage, one.step) for one, _ in made.folder.positions()] == [("sft", 4), ("rl", 2)]
+
+
+def test_the_ledger_adds_up_and_is_the_same_across_a_kill(whole: Path, tmp_path: Path) -> None:
+    counts = check_ledger(whole / "ledger.sqlite", "rl")
+    assert counts.issued == 5 * 12
+    stopped(tmp_path, config(), ("rl", 3), kill=True)
+    assert count_ledger(tmp_path / "ledger.sqlite").issued == 3 * 12
+    run(tmp_path, config())
+    assert read_ledger(tmp_path / "ledger.sqlite") == read_ledger(whole / "ledger.sqlite")
+
+
+STRICT = {"threshold": 0.01, "steps": 1}
+
+
+def test_a_monitor_that_stops_does_so_saved_and_the_run_can_go_on(tmp_path: Path) -> None:
+    monitors = {"truncation": {**STRICT, "action": "stop"}}
+    settings = config(rl={"monitors": monitors})
+    with pytest.raises(MonitorError, match="len/truncated_frac"):
+        run(tmp_path, settings)
+    (*_, (position, _)) = Run(settings, tmp_path, Watcher()).folder.positions()
+    assert (position.stage, position.step) == ("rl", 1)
+    assert run(tmp_path, settings).steps[0] == ("rl", 2)
+
+
+def test_a_correction_holds_from_the_next_step_on_also_across_a_kill(tmp_path: Path) -> None:
+    correct = {"loss.clip_high": 0.5, "overlong": {"kind": "mask"}}
+    monitors = {"truncation": {**STRICT, "action": "correct", "correct": correct}}
+    settings = config(rl={"monitors": monitors})
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    watcher = run(whole, settings)
+    assert [finding.monitor for finding in watcher.findings] == ["truncation"]
+    first = next(one for one in read_metrics(whole / "metrics.jsonl") if one["kind"] == "finding")
+    assert first["correct"] == correct
+    stopped(killed, settings, ("rl", 3), kill=True)
+    run(killed, settings)
+    assert timeless(killed) == timeless(whole)
+    assert_same_weights(whole, killed)
+
+
+@pytest.mark.parametrize("key", ["optimizer.lr", "steps", "loss.nonsense"])
+def test_a_correction_of_what_cannot_change_is_refused(key: str) -> None:
+    monitors = {"truncation": {**STRICT, "action": "correct", "correct": {key: 1}}}
+    with pytest.raises(ValueError, match=r"may not name|nonsense"):
+        config(rl={"monitors": monitors})
+
+
+def test_held_out_tasks_are_measured_within_a_stage(whole: Path, tmp_path: Path) -> None:
+    evaluation = {"tasks": 6, "max_tokens": 12, "every": 2}
+    run(tmp_path, config(evaluation=evaluation))
+    found = [one for one in read_metrics(tmp_path / "metrics.jsonl") if one["kind"] == "heldout"]
+    assert [one["step"] for one in found] == [2, 4]
+    assert_same_weights(whole, tmp_path)  # looking changes nothing
+
+
+def test_staleness_needs_an_engine_with_weights_of_its_own() -> None:
+    with pytest.raises(ValueError, match=r"engine\.kind = 'process'"):
+        config(rl={"staleness": 1})
+    config(rl={"staleness": 1}, engine={"kind": "process"})
+
+
+@pytest.mark.slow
+def test_an_asynchronous_run_trains_on_tokens_no_older_than_its_staleness(tmp_path: Path) -> None:
+    settings = config(
+        rl={"staleness": 2, "steps": 8, "group_size": 8}, engine={"kind": "process", "slots": 32}
+    )
+    stopped(tmp_path, settings, ("rl", 5), kill=True)
+    run(tmp_path, settings)
+    steps = [one for one in read_metrics(tmp_path / "metrics.jsonl") if "staleness/max" in one]
+    ages = [one["staleness/max"] for one in steps]
+    assert len(ages) == 8
+    assert max(ages) <= 2
+    assert max(ages) > 0
+    assert check_ledger(tmp_path / "ledger.sqlite", "rl").issued == 8 * 3 * 8
