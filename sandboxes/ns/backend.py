@@ -58,6 +58,7 @@ class NsBackend:
                 "Use network none or loopback."
             )
         self._idle: list[Slot] = []
+        self._starting = asyncio.Semaphore(2 * (os.cpu_count() or 1))
         self._slots: set[Slot] = set()
         self._view = runtime_view(self._config.packages)
         self._cgroups: CgroupRoot | None = None
@@ -137,7 +138,9 @@ class NsBackend:
             raise SandboxLost(f"ns: the host could not make a cgroup: {error}") from None
         self._slots.add(slot)
         try:
-            await slot.start()
+            # A start has a deadline, which 200 at once would pass for want of cores.
+            async with self._starting:
+                await slot.start()
         except SandboxUnavailable as error:
             self._slots.discard(slot)
             if not self._proven:
