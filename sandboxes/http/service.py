@@ -121,9 +121,9 @@ class Service:
             return error_message(ValueError(text)).encode()
         except asyncio.CancelledError:
             return error_message(SandboxLost("the run was cancelled")).encode()
-        except OSError as error:
+        except Exception as error:
             logger.exception("a sandbox request failed")
-            return error_message(SandboxLost(f"the server's host failed: {error}")).encode()
+            return error_message(SandboxLost(f"the server's host failed: {error!r}")).encode()
 
     @staticmethod
     async def _cancel(client: _Client, key: str) -> bytes:
@@ -139,7 +139,7 @@ class Service:
         call.ended = time.monotonic()
         kept = 0
         for key, old in reversed(list(client.calls.items())):
-            if old.ended is None:
+            if old.ended is None or old.task.cancelled():
                 continue
             if old.ended < time.monotonic() - REMEMBER_S:
                 del client.calls[key]
@@ -304,24 +304,23 @@ class Service:
         snapshot = await self._held(client, request).sandbox.snapshot()
         limits = self._limits(request)
 
-        async def one() -> str:
-            name = await self._hold(client, limits)
-            try:
-                await client.held[name].sandbox.restore(snapshot)
-            except BaseException:
-                await self._release(client.held.pop(name))
-                raise
-            return name
+        made: list[str] = []
 
-        made = await asyncio.gather(
-            *(one() for _ in range(int(request.words["n"]))), return_exceptions=True
-        )
-        failures = [result for result in made if isinstance(result, BaseException)]
-        if failures:
+        async def one() -> None:
+            name = await self._hold(client, limits)
+            made.append(name)
+            await client.held[name].sandbox.restore(snapshot)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(int(request.words["n"])):
+                    group.create_task(one())
+        except BaseException as error:
             for name in made:
-                if isinstance(name, str):
-                    await self._release(client.held.pop(name))
-            raise failures[0]
+                await self._release(client.held.pop(name))
+            if isinstance(error, BaseExceptionGroup):
+                raise error.exceptions[0] from None
+            raise
         return Message(words={"sandboxes": made})
 
 
