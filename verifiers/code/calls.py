@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import secrets
 import time
 from collections.abc import Sequence
@@ -71,7 +70,7 @@ def _order(tests: Sequence[CallTest]) -> list[int]:
     """Shuffle, so that no program answers by counting; equal calls mean state, and keep order."""
     numbers = list(range(len(tests)))
     if len({json.dumps(test.form) for test in tests}) == len(tests):
-        random.shuffle(numbers)
+        secrets.SystemRandom().shuffle(numbers)
     return numbers
 
 

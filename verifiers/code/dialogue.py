@@ -19,7 +19,7 @@ from proofgym.verifiers.code.bootstrap import bootstrap
 from proofgym.verifiers.code.calls import ENDED, START_S
 from proofgym.verifiers.code.findings import Finding, Findings
 from proofgym.verifiers.code.spec import CodeLimits
-from proofgym.verifiers.code.statements import names_used
+from proofgym.verifiers.code.statements import class_names, names_used
 
 MOST_REQUESTS = 20_000
 ROOM_MIB = 64
@@ -74,12 +74,11 @@ async def run_statements(
     wanted = sorted(
         name for name in names | {entry.partition(".")[0]} if name == entry or not _builtin(name)
     )
-    classes = any(name[:1].isupper() for name in wanted if name)
     spec = {
         "statements": list(statements),
         "names": [name for name in wanted if name],
         "stop_early": stop_early,
-        "operations": classes,
+        "classes": class_names(statements),
     }
     results, broken = await _converse(pools, program, spec, limits, files=None)
     labelled = tuple(
@@ -115,7 +114,7 @@ async def run_files(
         module: the program's name for the tests.
         workspace: files to put beside the program, and the folder of their modules.
     """
-    spec = {"files": dict(files), "operations": True}
+    spec = {"files": dict(files), "classes": class_names(list(files.values()))}
     results, broken = await _converse(pools, program, spec, limits, files=workspace, module=module)
     found = tuple(
         Finding(label=str(label), passed=passed, why=f"{label}: {why}" if why else "")

@@ -103,6 +103,8 @@ class Judged:
             kind = "module"
         elif hasattr(type(value), "__next__"):
             kind = "iterator"
+        if kind in ("object", "iterator"):
+            bases = [base.__name__ for base in type(value).__mro__]
         return ["o", number, type(value).__name__, kind, bases, getattr(value, "__name__", "")]
 
     def encode(self, value: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import operator
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -127,6 +128,34 @@ def names_used(statements: Sequence[str]) -> set[str]:
         for node in ast.walk(statement)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
+
+
+def class_names(texts: Sequence[str]) -> list[str]:
+    """Return the names in tests that look like classes of the program, by how they are written.
+
+    A test file that is not Python has none; it fails where it is run.
+    """
+    named: set[str] = set()
+    own: set[str] = set(vars(builtins))
+    for text in texts:
+        try:
+            tree = ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                named.add(node.id)
+            elif isinstance(node, ast.Attribute):
+                named.add(node.attr)
+            elif isinstance(node, ast.ClassDef):
+                own.add(node.name)
+            elif isinstance(node, ast.ImportFrom) and _is_standard(node.module or ""):
+                own |= {alias.asname or alias.name for alias in node.names}
+    return sorted(name for name in named - own if name[:1].isupper() and not name.isupper())
+
+
+def _is_standard(module: str) -> bool:
+    return module.partition(".")[0] in sys.stdlib_module_names
 
 
 def only_call(statements: Sequence[str]) -> str:

@@ -42,7 +42,7 @@ class Wire:
     def __init__(self) -> Any:
         self.requests, self.replies = queue.SimpleQueue(), queue.SimpleQueue()
         self.results, self.broken = [], None
-        self.operations = False
+        self.classes: list[str] = []
         self.exceptions = {}
         self.out = os.dup(1)
         null = os.open(os.devnull, os.O_RDWR)
@@ -225,7 +225,7 @@ class Remote:
 
     def __bool__(self) -> Any:
         """An object is true, unless the tests are of a class, which may say otherwise."""
-        return operate("bool", self) is True if WIRE.operations else True
+        return operate("bool", self) is True if under_test(self) else True
 
     def __instancecheck__(self, value: Any) -> Any:
         return type(value) is Remote and operate("isinstance", value, self) is True
@@ -259,6 +259,15 @@ def operate(name: Any, *operands: Any) -> Any:
     return WIRE.value({"op": "apply", "name": name, "args": [WIRE.encode(o) for o in operands]})
 
 
+def under_test(remote: Any) -> Any:
+    """Tell whether it is of a class that the tests name, whose operators are then the task.
+
+    Any other object stands where plain data is expected. Its operators must not decide a test:
+    one whose difference to everything is 0 would pass for a number.
+    """
+    return any(name in WIRE.classes for name in WIRE.encode(remote)[4])
+
+
 def _unary(name: Any) -> Any:
     return lambda self: operate(name, self)
 
@@ -267,7 +276,7 @@ def _binary(name: Any, swapped: Any) -> Any:
     """An operator with plain data goes to the program only where the tests are of a class."""
 
     def method(self, other: Any) -> Any:
-        if not WIRE.operations:
+        if not under_test(self):
             raise TypeError(f"unsupported operand for {name}: an object of the program")
         return operate(name, other, self) if swapped else operate(name, self, other)
 
@@ -293,7 +302,7 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"
 for _name in ("lt", "le", "gt", "ge"):
     setattr(Remote, f"__{_name}__", _ordered(_name))
 Remote.__contains__ = lambda self, item: (
-    operate("contains", self, item) is True if WIRE.operations else item in list(self)
+    operate("contains", self, item) is True if under_test(self) else item in list(self)
 )
 Remote.__getitem__ = lambda self, key: operate("getitem", self, key)
 Remote.__setitem__ = lambda self, key, value: operate("setitem", self, key, value)
@@ -502,7 +511,7 @@ def begin(spec: Any) -> Any:
     """Start the tests in their thread."""
     global WIRE
     WIRE = Wire()
-    WIRE.operations = spec["operations"]
+    WIRE.classes = spec["classes"]
 
     def run() -> Any:
         sys.meta_path.append(Finder())

@@ -544,3 +544,69 @@ def test_a_repository_is_judged_by_what_the_policy_left_in_its_sandbox(
         assert env.step(assistant("", pg.tool_call("bash", command=command)))[0] == ""
     reward, info = (last := env.step("done"))[1], last[4]
     assert (reward, info["score"]) == (value, value), info
+
+
+NUMBER_LIKE = (
+    "class Z:\n"
+    "    def __sub__(self, o): return 0.0\n"
+    "    __rsub__ = __mul__ = __truediv__ = __sub__\n"
+    "    def __abs__(self): return 0.0\n"
+    "    def __bool__(self): return True\n"
+    "    def __contains__(self, o): return True\n"
+    "def area(r): return Z()\n"
+)
+
+
+@pytest.mark.parametrize(
+    "gold",
+    [
+        asserts(["import math", "assert abs(area(1) - math.pi) < 1e-6"], "area"),
+        asserts(["x = area(1)", "assert not x - 3.14"], "area"),
+        asserts(["x = area(1)", "assert 3 in x"], "area"),
+        asserts(
+            [
+                "import unittest",
+                "class T(unittest.TestCase):\n"
+                "    def test_a(self): self.assertAlmostEqual(area(1), 3.1415926, places=5)",
+                "r = unittest.TextTestRunner().run("
+                "unittest.defaultTestLoader.loadTestsFromTestCase(T))",
+                "assert r.wasSuccessful()",
+            ],
+            "area",
+        ),
+        {
+            "kind": "files",
+            "tests": {
+                "test_a.py": "import unittest\nfrom decimal import Decimal\n"
+                "from solution import area\n"
+                "class T(unittest.TestCase):\n"
+                "    def test_a(self): self.assertAlmostEqual(area(1), 3.1415926, places=5)\n"
+                "def test_b(): assert abs(area(1) - 3.1415926) < 1e-6\n"
+            },
+        },
+    ],
+    ids=["tolerance", "difference", "membership", "unittest", "files"],
+)
+def test_operators_of_the_programs_objects_decide_nothing_about_data(gold: Any) -> None:
+    assert judged(NUMBER_LIKE, gold).value == 0.0
+
+
+def test_operators_of_a_class_under_test_are_the_task() -> None:
+    program = (
+        "class Vec:\n"
+        "    def __init__(self, x): self.x = x\n"
+        "    def __mul__(self, k): return Vec(self.x * k)\n"
+        "    __rmul__ = __mul__\n"
+        "    def __eq__(self, o): return isinstance(o, Vec) and self.x == o.x\n"
+        "    def __bool__(self): return self.x != 0\n"
+        "    def __contains__(self, v): return v == self.x\n"
+        "    def __lt__(self, o): return self.x < o.x\n"
+    )
+    tests = [
+        "assert Vec(2) * 3 == 3 * Vec(2) == Vec(6)",
+        "assert not Vec(0) and Vec(1)",
+        "assert 4 in Vec(4)",
+        "assert sorted([Vec(3), Vec(1)])[0].x == 1",
+    ]
+    score = judged(program, asserts(tests, "Vec"))
+    assert score.value == 1.0, score.evidence
