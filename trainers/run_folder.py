@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +12,7 @@ from proofgym.trainers.checkpoint import given_up
 from proofgym.trainers.errors import RunFolderError
 from proofgym.trainers.ledger import LedgerPosition
 from proofgym.trainers.run_config import RunConfig
+from proofgym.trainers.toml_text import to_toml
 
 KEPT_CHECKPOINTS = 2
 """Of one stage; its last one is kept beside them under the stage's name."""
@@ -56,8 +58,8 @@ class RunFolder:
     def __init__(self, path: Path, config: RunConfig) -> None:
         self.path = path
         self.config = config
-        resolved = config.model_dump_json(indent=2) + "\n"
-        saved = path / "config.json"
+        resolved = to_toml(config.model_dump(mode="json"))
+        saved = path / "config.toml"
         try:
             path.mkdir(parents=True, exist_ok=True)
             for name in ("episodes", "checkpoints"):
@@ -143,7 +145,7 @@ class RunFolder:
     def _check_same(self, saved: str, resolved: str) -> None:
         if saved == resolved:
             return
-        old, new = _flat(json.loads(saved)), _flat(json.loads(resolved))
+        old, new = _flat(tomllib.loads(saved)), _flat(tomllib.loads(resolved))
         different = sorted(key for key in old | new if old.get(key) != new.get(key))
         shown = "; ".join(
             f"{key}: {old.get(key)} there, {new.get(key)} now" for key in different[:5]

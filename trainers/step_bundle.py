@@ -208,8 +208,8 @@ def replay_bundle(bundle: StepBundle, *, loss: str | None = None) -> StepReport:
         for name, tensor in bundle.weights.items():
             own[name].copy_(tensor)
     torch.set_rng_state(bundle.rng)
-    loss, entropy_gradient = policy_loss(config), config.entropy_coefficient > 0
-    return learner.step(bundle.batches, loss, entropy_gradient=entropy_gradient)
+    entropy_gradient = config.entropy_coefficient > 0
+    return learner.step(bundle.batches, policy_loss(config), entropy_gradient=entropy_gradient)
 
 
 def find_bundle(place: Path) -> Path:
@@ -258,5 +258,8 @@ def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _batch(plain: Mapping[str, Any], tensors: Mapping[str, Any]) -> Batch:
     """Make a batch again, with tuples where JSON has lists."""
-    values: dict[str, Any] = {**plain, **tensors}
-    return Batch(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in (*plain.items(), *tensors.items())
+    }
+    return Batch(**values)

@@ -91,7 +91,7 @@ def _neither(name: str, environments: list[type[Env]]) -> str:
 
 def _check_model_folder(folder: Path) -> None:
     checkpoints = folder / "checkpoints"
-    if checkpoints.is_dir():  # a run's folder has a config.json of its own
+    if checkpoints.is_dir():  # a run, not a checkpoint
         known = sorted(one.name for one in checkpoints.iterdir() if (one / "config.json").exists())
         raise UsageError(
             f"--policy must be one checkpoint, got the run {folder}. It has "

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from proofgym.config import load_config, to_toml
+from proofgym.config import load_config
+from proofgym.trainers.toml_text import to_toml
 
 if TYPE_CHECKING:
     from proofgym.trainers.run import Run
@@ -32,7 +33,6 @@ def train(
     # what follows loads torch; a mistake in the request has been reported by now
     import transformers
 
-    from proofgym.agents.whole_file import write_whole
     from proofgym.progress import RunProgress, reporter_for
     from proofgym.report import ReportWriter
     from proofgym.trainers.errors import StoppedError
@@ -46,7 +46,6 @@ def train(
         run = Run(config, folder, ReportWriter(folder, display))
         if run.finished:
             return _show_finished(run)
-        write_whole(folder / "config.toml", to_toml(config.model_dump(mode="json")).encode())
         ReportWriter.record_machine(folder, run.device)
         again = _command(config_path, overrides, run_dir)
         try:
@@ -92,6 +91,7 @@ def _show_finished(run: "Run") -> int:
 def _show(run: "Run", headline: str) -> int:
     """Print the run's evaluations, and where everything lies."""
     from proofgym.report import ReportWriter, evaluation_table
+    from proofgym.trainers.ledger import check_ledger
 
     path = run.folder.path
     if not (path / "report.html").exists():
@@ -100,6 +100,7 @@ def _show(run: "Run", headline: str) -> int:
     if not console.is_terminal:
         console.width = 120  # a file or a pipe is not 80 columns wide
     console.print(evaluation_table(path))
+    console.print(f"Ledger: {check_ledger(run.folder.ledger)}", soft_wrap=True)
     console.print(headline, soft_wrap=True)
     console.print(f"Report: {path / 'report.html'}", soft_wrap=True)
     policy = run.folder.weights_of(_last_stage(run.config))

@@ -1,6 +1,7 @@
 """Line charts as SVG, without a library: axes, lines, points that say their value on hover."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -199,8 +200,8 @@ class _Scale:
 def ticks(low: float, high: float, count: int) -> list[float]:
     """Choose about ``count`` round steps that cover [low, high]."""
     span = high - low
-    if span <= 0:
-        span = abs(high) or 1.0
+    if span / count < sys.float_info.min:  # none, or too small to be parted
+        span = max(abs(high), sys.float_info.epsilon)
         low, high = low - span / 2, high + span / 2
     rough = span / count
     power = 10.0 ** math.floor(math.log10(rough))

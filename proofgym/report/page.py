@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from html import escape
 
-from proofgym.config import to_toml
 from proofgym.report.chart import Chart, Line, Mark
 from proofgym.report.chat import choose_episodes, render_episode
 from proofgym.report.run_record import Interval, RunRecord, StageRow
 from proofgym.report.style import PAGE_STYLE
+from proofgym.trainers.toml_text import to_toml
 
 LEVEL_COLOURS = (2, 1, 3, 4)
 RL_CURVES = (
@@ -30,6 +30,7 @@ def page(record: RunRecord) -> str:
             _evaluations(record.rows),
             _main_chart(record),
             _curves(record),
+            _loop(record),
             _episodes(record),
             _configuration(record),
         )
@@ -229,6 +230,21 @@ def _episodes(record: RunRecord) -> str:
         return ""
     chats = "".join(render_episode(one) for one in choose_episodes(record.episodes(results[-1])))
     return f'<h2>Episodes after {escape(results[-1])}</h2><div class="chats">{chats}</div>'
+
+
+def _loop(record: RunRecord) -> str:
+    """Say what became of every rollout, and what the monitors saw."""
+    parts = []
+    if record.ledger:
+        parts.append(f"<h2>Every rollout, once</h2><p>{escape(record.ledger)}</p>")
+    if record.findings:
+        rows = "".join(
+            f"<li>{escape(one['stage'])}, step {one['step']}: <b>{escape(one['monitor'])}</b> "
+            f"({escape(one['action'])}). {escape(one['saw'])} {escape(one['advice'])}</li>"
+            for one in record.findings
+        )
+        parts.append(f"<h2>What the monitors saw</h2><ul>{rows}</ul>")
+    return "".join(parts)
 
 
 def _configuration(record: RunRecord) -> str:

@@ -1,6 +1,7 @@
 """Read a run's folder back, as the report and the command line show it."""
 
 import json
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Self
 
 from rich.table import Table
 
+from proofgym.trainers.ledger import count_ledger
 from proofgym.trainers.metrics import read_metrics
 
 BASE = "base"
@@ -84,7 +86,7 @@ class RunRecord:
         machine, metrics = path / "machine.json", path / "metrics.jsonl"
         return cls(
             path=path,
-            config=json.loads((path / "config.json").read_text()),
+            config=tomllib.loads((path / "config.toml").read_text()),
             machine=json.loads(machine.read_text()) if machine.exists() else {},
             records=read_metrics(metrics) if metrics.exists() else [],
         )
@@ -109,7 +111,7 @@ class RunRecord:
 
     def init_of(self, stage: str) -> str:
         """Name what a stage starts from."""
-        return self.config["stages"][stage]["init"] or BASE
+        return self.config["stages"][stage].get("init") or BASE
 
     @property
     def rows(self) -> list[StageRow]:
@@ -119,6 +121,18 @@ class RunRecord:
     def row(self, stage: str) -> StageRow | None:
         """Return one stage's line; None before it was measured."""
         return next((row for row in self.rows if row.stage == stage), None)
+
+    @property
+    def ledger(self) -> str:
+        """What became of all rollouts, in words; empty where none was issued."""
+        path = self.path / "ledger.sqlite"
+        counts = count_ledger(path) if path.exists() else None
+        return str(counts) if counts is not None and counts.issued else ""
+
+    @property
+    def findings(self) -> list[Mapping[str, Any]]:
+        """What monitors saw."""
+        return [record for record in self.records if record["kind"] == "finding"]
 
     @property
     def seconds(self) -> float:

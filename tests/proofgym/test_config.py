@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proofgym.config import apply_override, load_config, parse_value, to_toml
+from proofgym.config import apply_override, load_config, parse_value
 from proofgym.envs import UnknownEnvError
 from proofgym.trainers.errors import ConfigError
+from proofgym.trainers.toml_text import to_toml
 
 RECIPES = sorted(Path(__file__).parents[2].glob("recipes/*.toml"))
 

@@ -10,10 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proofgym.agents import Assignment
 from proofgym.config import load_config
 from proofgym.report import ReportWriter, RunRecord
 from proofgym.report.chart import POINTS, Chart, Line, Mark, number, thinned, ticks
 from proofgym.report.chat import choose_episodes, render_episode
+from proofgym.trainers.ledger import Ending, Ledger, LedgerPosition, Outcome
+from proofgym.trainers.toml_text import to_toml
+from proofgym.verifiers import Task
 
 NASTY = "<script>alert(1)</script>&\"'\ud800"
 
@@ -61,7 +65,7 @@ def folder(tiny_config: Path, tmp_path: Path) -> Path:
     path = tmp_path / "run"
     (path / "episodes").mkdir(parents=True)
     config = load_config(tiny_config).model_dump(mode="json")
-    (path / "config.json").write_text(json.dumps(config))
+    (path / "config.toml").write_text(to_toml(config))
     return path
 
 
@@ -164,3 +168,17 @@ def test_a_long_line_keeps_its_ends_and_its_mean() -> None:
 )
 def test_ticks_are_written_shortly(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_the_report_says_what_became_of_rollouts_and_what_monitors_saw(folder: Path) -> None:
+    ledger = Ledger(folder / "ledger.sqlite", LedgerPosition())
+    ledger.issue("grpo", 0, [Assignment(task=Task(id="t", prompt="p"), seed=0)])
+    ledger.end("grpo", 0, [Ending(group=0, rollout=0, outcome=Outcome.STALE, reason="late")])
+    ledger.commit()
+    finding = {"monitor": "faults", "step": 3, "saw": NASTY, "advice": "mend it", "action": "warn"}
+    write_metrics(folder, {"kind": "finding", "stage": "grpo", **finding, "correct": {}})
+    ReportWriter.write(folder)
+    page = (folder / "report.html").read_text()
+    assert "1 rollouts issued = 0 trained + 0 filtered + 1 stale + 0 fault" in page
+    assert "grpo, step 3: <b>faults</b> (warn)" in page
+    assert NASTY not in page

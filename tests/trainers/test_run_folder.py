@@ -1,7 +1,7 @@
 import contextlib
-import json
 import os
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,6 @@ def test_a_file_is_replaced_whole_or_not_at_all(
 
 
 def test_the_saved_config_is_the_resolved_one(folder: RunFolder) -> None:
-    saved = json.loads((folder.path / "config.json").read_text())
+    saved = tomllib.loads((folder.path / "config.toml").read_text())
     assert saved["stages"]["sft"]["optimizer"]["beta2"] == 0.95
     assert RunConfig.model_validate(saved) == folder.config
