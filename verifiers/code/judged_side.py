@@ -105,7 +105,8 @@ class Judged:
             kind = "iterator"
         if kind in ("object", "iterator"):
             bases = [base.__name__ for base in type(value).__mro__]
-        return ["o", number, type(value).__name__, kind, bases, getattr(value, "__name__", "")]
+        name = value.__name__ if kind in ("class", "exception") else ""
+        return ["o", number, type(value).__name__, kind, bases, str(name)]
 
     def encode(self, value: Any) -> Any:
         """Make tagged JSON of a value; a subclass of a plain type is its plain content."""
@@ -154,7 +155,8 @@ class Judged:
                 if tag == "q":
                     return [tag, [self.encode(item) for item in value]]
                 return [tag, str(value)]
-        public = getattr(value, "__name__", None)
+        callable_kinds = (type, types.BuiltinFunctionType)
+        public = value.__name__ if issubclass(kind, callable_kinds) else None
         if type(public) is str and builtins.__dict__.get(public) is value:
             return ["B", "builtins", public]
         return self.hold(value)
