@@ -80,7 +80,7 @@ class Zygote:
         options = f"mode=0755,size={disk_bytes},nr_inodes={inodes}"
         flags = calls.MS_NOSUID | calls.MS_NODEV
         try:
-            # Writing 10 MB takes 9 ms instead of 18; a small file still takes one small page.
+            # Halves the time to write large files; a small one still takes one small page.
             calls.mount("job", JOB_MOUNT, "tmpfs", flags, options + ",huge=within_size")
         except OSError:  # a kernel without huge pages
             calls.mount("job", JOB_MOUNT, "tmpfs", flags, options)
