@@ -21,7 +21,7 @@ from proofgym.agents.evaluation import (
     report_on,
 )
 from proofgym.agents.policy import Act, EnginePolicy, Human, Policy, Scripted, Seat
-from proofgym.agents.renderer import Conversation, Prompt, Renderer
+from proofgym.agents.rendering import Conversation, Prompt, RenderConfig, Renderer
 
 __all__ = [
     "Act",
@@ -46,6 +46,7 @@ __all__ = [
     "Policy",
     "Prompt",
     "Rate",
+    "RenderConfig",
     "RenderError",
     "Renderer",
     "Scripted",

@@ -10,7 +10,7 @@ import numpy as np
 
 from proofgym.agents.engine import Completion, Engine, Finish
 from proofgym.agents.errors import EngineError
-from proofgym.agents.renderer import Conversation, Renderer
+from proofgym.agents.rendering import Conversation, Renderer
 from proofgym.envs import Opening, Sampling, Turn, derive
 from proofgym.verifiers import Message, Task, ToolCall, assistant
 

@@ -143,7 +143,7 @@ class Run:
 
     def driver(self, engine: Engine, policy: Policy, sampling: Sampling) -> Driver:
         """Make a driver that plays this run's environment with an engine."""
-        renderer = Renderer(policy.tokenizer)
+        renderer = Renderer(policy.tokenizer, self.config.rendering)
         return Driver(self.environment, EnginePolicy(engine, renderer, sampling))
 
     async def evaluate(

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from proofgym.agents import RenderConfig
 from proofgym.agents.tiny_policy import TinyPolicyConfig
 from proofgym.trainers.algorithm_config import AlgorithmConfig
 from proofgym.trainers.engines import EmbeddedEngineConfig, EngineConfig, shares_weights
@@ -169,6 +170,7 @@ class RunConfig(_Strict):
         default=0, ge=0, description="RL steps between written step bundles; 0: none"
     )
     model: ModelConfig = TinyModel()
+    rendering: RenderConfig = RenderConfig()
     engine: EngineConfig = EmbeddedEngineConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     stages: dict[str, StageConfig]

@@ -170,7 +170,7 @@ class SftSteps:
     def __init__(self, stage: StageRun, config: SftConfig) -> None:
         self.stage = stage
         self.config = config
-        renderer = Renderer(stage.policy.tokenizer)
+        renderer = Renderer(stage.policy.tokenizer, stage.run.config.rendering)
         self.demonstrations = Demonstrations(stage.run.environment, renderer, config)
 
     async def take(self, step: int) -> Mapping[str, float]:

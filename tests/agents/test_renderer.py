@@ -187,7 +187,7 @@ def test_arguments_given_as_text_or_object_render_alike(renderer: Renderer) -> N
     raw = assistant("", call).to_openai()
     raw["tool_calls"][0]["function"]["arguments"] = json.loads(text)
     as_object = renderer.tokenizer.apply_chat_template([raw], tokenize=False)
-    assert as_object == renderer.text((assistant("", call),), "", generate=False)
+    assert as_object == renderer.text((assistant("", call),), (), generate=False)
 
 
 def test_a_tokenizer_without_a_template_is_refused() -> None:
