@@ -1,6 +1,7 @@
 """Tasks, episodes, tools, the registry."""
 
 from proofgym.envs.actions import message_of, text_of
+from proofgym.envs.bounds import Bounds
 from proofgym.envs.demonstrator import Demonstrator
 from proofgym.envs.derive import derive
 from proofgym.envs.env import Env
@@ -26,6 +27,7 @@ __all__ = [
     "AnyText",
     "AsyncSandbox",
     "Blame",
+    "Bounds",
     "DataError",
     "Demonstrator",
     "Env",

@@ -19,6 +19,7 @@ from proofgym.envs.adapter import (
     recorded_step,
 )
 from proofgym.envs.blocking import in_a_loop, run_in_loop, run_straight
+from proofgym.envs.bounds import Bounds, bounds_of
 from proofgym.envs.demonstrator import Demonstrator
 from proofgym.envs.derive import derive
 from proofgym.envs.errors import EnvError, InfraError
@@ -64,6 +65,11 @@ class Env(gymnasium.Env[str, Any]):
         oracle: a scripted policy that gets full marks: ``function(task)`` returns all that it says
             (a text, a Message, or a list with one for each turn), ``function(task, messages)``
             what it says next.
+        best: what a perfect episode is worth in all: a number, or a function of the task. None is
+            the top of the rubric's range, or 1 without a rubric. The oracle must reach it.
+        floor: the most that empty, random and hedging answers may be worth in all: a number, or a
+            function of the task.
+        audit_waivers: id of an audit's check -> why its finding is meant to be so.
         demonstrators: further scripted policies by name. Once the class is made, the oracle is
             among them, and each is callable as ``(task, messages) -> Message``.
         id, version: set from the class statement.
@@ -80,6 +86,9 @@ class Env(gymnasium.Env[str, Any]):
     limits: ClassVar[Limits] = Limits()
     sandbox: ClassVar[SandboxSpec] = SandboxSpec()
     oracle: ClassVar[Any] = None
+    best: ClassVar[Any] = None
+    floor: ClassVar[Any] = 0.0
+    audit_waivers: ClassVar[Mapping[str, str]] = {}
     demonstrators: ClassVar[Mapping[str, Any]] = {}
     tools_by_name: ClassVar[Mapping[str, AnyTool]] = {}
 
@@ -270,6 +279,11 @@ class Env(gymnasium.Env[str, Any]):
         found: Demonstrator = cls.demonstrators[name]
         return found
 
+    @classmethod
+    def bounds(cls, task: Task) -> Bounds:
+        """Return what an episode of a task is worth: solved perfectly, and not solved at all."""
+        return bounds_of(cls.best, cls.floor, cls.rubric, task)
+
     def snapshot(self) -> Snapshot:
         """Copy the episode, between two steps."""
         return Snapshot(self)
@@ -301,11 +315,10 @@ class Env(gymnasium.Env[str, Any]):
 
     def five_tuple(self, transition: Transition) -> StepResult:
         """Put a transition in gymnasium's shape. For the runtime only."""
-        stop, score = transition.stop, transition.score
-        info: dict[str, Any] = {
-            **transition.info,
-            "messages": [message.to_openai() for message in transition.messages],
-        }
+        stop, score, messages = transition.stop, transition.score, transition.messages
+        info: dict[str, Any] = {**transition.info, "messages": [m.to_openai() for m in messages]}
+        if stop is None and len(messages) == 1:  # nearly every step: no more is said of it
+            return messages[0].content, transition.reward, False, False, info
         if stop is not None and score is not None:
             info["stop"] = stop.value
             info["scored"] = score.value is not None
@@ -315,7 +328,7 @@ class Env(gymnasium.Env[str, Any]):
             if score.error is not None:
                 info["error"] = score.error.message
         return (
-            "\n".join(message.content for message in transition.messages),
+            "\n".join(message.content for message in messages),
             transition.reward,
             stop is not None and stop.terminated,
             stop is not None and stop.truncated,

@@ -193,6 +193,36 @@ def play(
 
 
 @app.command
+def audit(
+    env_id: str,
+    /,
+    *,
+    budget: float = 60.0,
+    strict: Annotated[bool, Parameter(negative=())] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    out: Path | None = None,
+) -> int:
+    """Attack an environment, and say whether its reward can be trusted. Exits with 1 if not.
+
+    Parameters
+    ----------
+    env_id
+        An id; or module:Class, or path/to/file.py:Class.
+    budget
+        Seconds for all attacks.
+    strict
+        Fail also for warnings and where the budget was not enough.
+    as_json
+        Print the report as JSON in place of the card.
+    out
+        A file to write the report to as JSON.
+    """
+    from proofgym.cli.audit import run_audit
+
+    return run_audit(env_id, budget=budget, strict=strict, as_json=as_json, out=out)
+
+
+@app.command
 def envs(*words: str, show: str | None = None) -> int:
     """List environments, or those whose id or description has every word.
 
