@@ -1,4 +1,4 @@
-"""Play fixed episodes and print every observation and reward; run by test_snapshot in processes."""
+"""Play fixed episodes and print every observation and reward; test_bundled runs it in processes."""
 
 import json
 
@@ -13,16 +13,22 @@ ACTIONS = (
 
 
 def main() -> None:
-    """Print one JSON line for each call."""
+    """Print one JSON line for each call: fixed texts, and what the oracle says."""
     for id in BUNDLED:
         env = make(id)
-        for seed in range(5):
+        for seed in range(2):
             print(json.dumps(env.reset(seed=seed)))
             for action in ACTIONS:
                 result = env.step(action)
                 print(json.dumps(result))
                 if result[2] or result[3]:
                     break
+        print(json.dumps(env.reset(seed=9)))
+        result = ("", 0.0, False, False, {})
+        while not (result[2] or result[3]):
+            episode = env.episode
+            result = env.step(env.demonstrator()(episode.task, episode.messages))
+            print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -65,8 +65,8 @@ def test_an_unknown_id_names_the_nearest_ones(asked: str, near: str) -> None:
 
 
 def test_a_module_and_class_need_no_registration() -> None:
-    assert make("proofgym.envs.library.sums:Sums").id == "math/sums-v0"
-    assert make("proofgym.envs.library.sums:math/sums-v0").id == "math/sums-v0"
+    assert make("proofgym.envs.library.math.sums:Sums").id == "math/sums-v0"
+    assert make("proofgym.envs.library.math.sums:math/sums-v0").id == "math/sums-v0"
 
 
 def test_a_file_is_an_environment_with_its_data_beside_it(file: Path) -> None:

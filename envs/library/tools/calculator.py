@@ -129,6 +129,11 @@ def answer_directly(task: Task) -> str:
     return str(_apply(rough, *steps[1][1:]) if len(steps) > 1 else rough)
 
 
+def best(task: Task) -> float:
+    """Pay the price of the calls that are needed, and no more."""
+    return 1.0 - CALL_COST * bool(task.data["calls"])
+
+
 class Calculator(Env, id="tools/calculator-v0"):
     """Sums to do in the head, and products to do with a calculator that costs a little.
 
@@ -145,4 +150,5 @@ class Calculator(Env, id="tools/calculator-v0"):
     rubric = exact() - CALL_COST * calls_used(needed="calls")
     limits = Limits(turns=4, tool_calls=4, tokens=128, seconds=60)
     oracle = call_when_needed
+    best = best
     demonstrators = {"caller": call_always, "hurried": answer_directly}  # noqa: RUF012  # Env declares it a ClassVar

@@ -1,0 +1,1 @@
+"""Games over several turns, with a reward for each."""

@@ -1,0 +1,1 @@
+"""Work done by calling functions."""

@@ -1,0 +1,118 @@
+"""The contract that every bundled environment keeps. A new one is tested by being listed."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from proofgym.envs import Env, Split, environment_class
+from proofgym.envs.audit import audit
+from proofgym.envs.audit.play import Play, always, go_on, play
+from proofgym.envs.bundled import BUNDLED
+from proofgym.verifiers import Task
+
+CHARGED = {
+    "games/grid-world-v0": -0.4,
+    "games/guess-number-v0": -0.6,
+    "games/tic-tac-toe-v0": -0.8,
+    "games/wordle-v0": -0.3,
+}
+"""Games in which a wasted turn costs something: what saying nothing to the end comes to."""
+every_environment = pytest.mark.parametrize("id", BUNDLED)
+
+
+def tasks_of(cls: type[Env], count: int) -> list[Task]:
+    return [cls.tasks.task(split, index) for split in Split for index in range(count)]
+
+
+def played(cls: type[Env], task: Task, voice: object) -> Play:
+    return asyncio.run(play(cls(), task, voice))  # type: ignore[arg-type]  # a demonstrator is one
+
+
+@every_environment
+def test_the_oracle_gets_the_best_that_is_declared(id: str) -> None:
+    cls = environment_class(id)
+    for task in tasks_of(cls, 12):
+        outcome = played(cls, task, cls.oracle)
+        assert outcome.solved is True, (task.id, outcome)
+        assert outcome.total == pytest.approx(cls.bounds(task).best, abs=1e-9)
+
+
+@every_environment
+def test_saying_nothing_gets_the_floor(id: str) -> None:
+    cls = environment_class(id)
+    for task in tasks_of(cls, 4):
+        outcome = played(cls, task, always(""))
+        assert outcome.scored
+        assert outcome.solved is not True
+        assert outcome.total == pytest.approx(CHARGED.get(id, cls.bounds(task).floor))
+        assert outcome.total <= cls.bounds(task).floor
+
+
+@every_environment
+def test_it_says_what_it_is(id: str) -> None:
+    cls = environment_class(id)
+    assert cls.id == id
+    assert BUNDLED[id][1] == (cls.__doc__ or "").strip().partition("\n")[0]
+    levels = {task.difficulty for task in tasks_of(cls, 30)}
+    assert len(levels) > 1 or levels == {None}
+
+
+@every_environment
+def test_held_out_tasks_are_never_trained_on(id: str) -> None:
+    source = environment_class(id).tasks
+    heldout = {source.task("heldout", index).content_hash for index in range(40)}
+    train = {source.task("train", index).content_hash for index in range(200)}
+    assert len(heldout) >= 5
+    assert not heldout & train
+
+
+@every_environment
+def test_a_snapshot_and_forks_go_on_as_the_first_time(id: str) -> None:
+    cls = environment_class(id)
+
+    async def go(task: Task) -> None:
+        env = cls()
+        said = list((await env.areset(task, seed=3)).messages)
+        message = cls.demonstrator()(task, said)
+        snapshot, before = env.snapshot(), list(said)
+        move = await env.astep(message)
+        said += [message, *move.messages]
+        if move.stop is None:
+            twins = [env, *env.fork(2)]
+            first, *others = [await go_on(e, task, cls.oracle, said=list(said)) for e in twins]
+            assert [other.trace for other in others] == [first.trace] * 2
+            assert first.solved
+        env.restore(snapshot)
+        again = await env.astep(message)
+        assert (again.messages, again.reward, again.stop) == (move.messages, move.reward, move.stop)
+        other = cls()
+        other.restore(snapshot)
+        assert (await go_on(other, task, cls.oracle, said=before)).solved
+
+    for task in tasks_of(cls, 2):
+        asyncio.run(go(task))
+
+
+def test_a_replay_in_other_processes_is_byte_equal() -> None:
+    outputs = set()
+    for hash_seed in ("0", "4242"):
+        done = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("replay.py"))],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+        )
+        outputs.add(done.stdout)
+    assert len(outputs) == 1
+    assert len(outputs.pop().splitlines()) > 6 * len(BUNDLED)
+
+
+@pytest.mark.slow
+@every_environment
+def test_it_passes_its_audit_strictly(id: str) -> None:
+    report = audit(id)
+    assert not report.failed(strict=True), report.card()
