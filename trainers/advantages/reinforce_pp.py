@@ -65,9 +65,9 @@ def reinforce_pp(rewards: Sequence[Tensor], *, gamma: float = 1.0) -> list[Tenso
     Returns:
         An advantage for each action token.
 
-    Bias: that of :func:`whiten`. With rewards 0 and 1 at the end, rollouts of one length, and B
-    of them in the batch, the expected gradient is ``(B - 1)/B * E[...]`` as in :func:`group_std`
-    with the batch as the group and the biased std.
+    Bias: that of :func:`whiten`. With rewards 0 and 1 at the end, rollouts of one length and one
+    prompt, the expected gradient is ``E[v / sqrt(v + epsilon)] / (p (1 - p))`` times that of the
+    success rate p, where v is the batch's (biased) variance.
 
     Source: REINFORCE++, arXiv:2501.03262, equations 5 to 8.
     """
