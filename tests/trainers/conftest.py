@@ -89,12 +89,14 @@ def gradient() -> Callable[..., list[Tensor]]:
     """Add up a loss's gradients over micro-batches, without a step."""
 
     def of(learner: Any, batches: Sequence[Any], loss: Callable[..., Any]) -> list[Tensor]:
-        learner.model.zero_grad(set_to_none=True)
+        learner.optimizer.zero_grad(set_to_none=True)
         for batch in batches:
             scored = learner.logprobs(batch, entropy_gradient=True)
             loss(scored, batch).loss.backward()
-        found = [parameter.grad.clone() for parameter in learner.model.parameters()]
-        learner.model.zero_grad(set_to_none=True)
+        head = learner.value_head
+        parameters = [*learner.model.parameters(), *(head.parameters() if head else ())]
+        found = [parameter.grad.clone() for parameter in parameters if parameter.grad is not None]
+        learner.optimizer.zero_grad(set_to_none=True)
         return found
 
     return of

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 from transformers import (
     Gemma2Config,
@@ -213,37 +211,6 @@ def test_one_step_equals_adamw_written_out(
         # the first step of Adam: both moments, bias-corrected, are the gradient and its square
         expected = decayed - 0.25e-3 * clipped / (clipped.abs() + 1e-8)
         torch.testing.assert_close(new.detach(), expected, atol=1e-9, rtol=0)
-
-
-@settings(
-    deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    order=st.permutations(range(6)),
-    budget=st.integers(1, 60),
-    bucket=st.booleans(),
-    name=st.sampled_from(sorted(LOSSES)),
-    dtype=st.sampled_from([torch.float64, torch.float32]),
-)
-def test_no_layout_changes_the_gradient(
-    make_sample: MakeSample,
-    qwen: Callable[..., Any],
-    gradient: Gradient,
-    order: list[int],
-    budget: int,
-    bucket: bool,
-    name: str,
-    dtype: torch.dtype,
-) -> None:
-    weighted, learner = weighted_samples(make_sample), learner_of(qwen(dtype))
-    alone = [batch for one in weighted for batch in pack([one], token_budget=1)]
-    shuffled = pack([weighted[i] for i in order], token_budget=budget, bucket=bucket)
-    expected = gradient(learner, alone, LOSSES[name])
-    found = gradient(learner, shuffled, LOSSES[name])
-    scale = max(float(grad.abs().max()) for grad in expected)
-    bound = (1e-12 if dtype == torch.float64 else 1e-5) * scale
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, atol=bound, rtol=0)
 
 
 FIELDS = ("advantage_T", "w_pg_T", "w_ce_T", "behaviour_logp_T")
