@@ -350,6 +350,8 @@ def own_daemon() -> Iterator[OwnDaemon]:
     finally:
         if daemon.process is not None and daemon.process.poll() is None:
             daemon.stop()
+        # A killed daemon leaves its data folder mounted on itself.
+        subprocess.run(["umount", f"{folder}/data"], capture_output=True, check=False)
         shutil.rmtree(folder, ignore_errors=True)
 
 
