@@ -65,9 +65,8 @@ class Suite(_Strict):
     @property
     def digest(self) -> str:
         """A hash of everything that is measured, 12 hex digits; names and places do not count."""
-        left_out = {"name": True, "schema_version": True, "environments": {"__all__": {"place"}}}
-        content = self.model_dump(mode="json", exclude=left_out)
-        return _short(json.dumps(content, sort_keys=True))
+        parts = [entry.model_dump(mode="json", exclude={"place"}) for entry in self.environments]
+        return _short(json.dumps([self.split, self.seed, parts], sort_keys=True))
 
     def to_json(self) -> str:
         """Write it as a lock file's text."""
