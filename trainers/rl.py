@@ -7,7 +7,7 @@ descend, publish the weights.
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,6 +24,7 @@ from proofgym.trainers.mismatch_split import MismatchSplit
 from proofgym.trainers.rollouts import Rollouts
 from proofgym.trainers.run_config import RlConfig
 from proofgym.trainers.step_bundle import Recorder
+from proofgym.verifiers import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,19 +82,20 @@ async def rl_step(
     """
     started = time.perf_counter()
     taken = await rollouts.batch(step)
+    episodes = [*taken.episodes, *await _fill_up(taken.episodes, rollouts, config, step)]
     rolled = time.perf_counter()
-    metrics = rollout_metrics(taken.episodes)
-    metrics |= staleness_metrics(taken.episodes, step)
-    check_faults(taken.episodes, config.max_fault_fraction)
+    metrics = rollout_metrics(episodes)
+    metrics |= staleness_metrics(episodes, step)
+    check_faults(episodes, config.max_fault_fraction)
     if rollouts.staleness:
-        work = partial(descend, learner, taken.episodes, config, recorder, reference)
+        work = partial(descend, learner, episodes, config, recorder, reference)
         done = await asyncio.to_thread(work)
     else:
-        done = descend(learner, taken.episodes, config, recorder, reference)
+        done = descend(learner, episodes, config, recorder, reference)
     trained = time.perf_counter()
     await publish(step + 1)
     ended = time.perf_counter()
-    sampled = sum(episode.sampled_tokens for episode in taken.episodes)
+    sampled = sum(episode.sampled_tokens for episode in episodes)
     metrics |= done.metrics
     metrics |= {
         "dropped_stale": len(taken.stale),
@@ -109,7 +111,38 @@ async def rl_step(
         Ending(group=one.group, rollout=one.rollout, outcome=Outcome.STALE, reason="late")
         for one in taken.stale
     ]
-    return RlStep(metrics=metrics, episodes=taken.episodes, endings=[*done.endings, *late])
+    return RlStep(metrics=metrics, episodes=episodes, endings=[*done.endings, *late])
+
+
+async def _fill_up(
+    episodes: Sequence[Episode], rollouts: Rollouts, config: RlConfig, step: int
+) -> list[Episode]:
+    """Play further groups while flat ones leave the batch short, for as many rounds as may be."""
+    found: list[Episode] = []
+    for extra_round in range(1, config.extra_rounds + 1):
+        missing = config.prompts - teaching_groups([*episodes, *found])
+        if missing <= 0:
+            break
+        found += await rollouts.more(step, extra_round, missing)
+    return found
+
+
+def teaching_groups(episodes: Sequence[Episode]) -> int:
+    """Count the groups whose scored rewards are not all equal."""
+    rewards: dict[int, set[float]] = {}
+    for episode in episodes:
+        if episode.scored:
+            rewards.setdefault(episode.group, set()).add(episode.reward)
+    return sum(len(different) > 1 for different in rewards.values())
+
+
+def solved_tasks(episodes: Sequence[Episode], fraction: float) -> list[str]:
+    """Name the tasks of which at least this fraction of the scored rollouts was solved."""
+    outcomes: dict[str, list[bool]] = {}
+    for episode in episodes:
+        if episode.scored:
+            outcomes.setdefault(episode.task_id, []).append(episode.solved)
+    return sorted(task for task, found in outcomes.items() if sum(found) >= fraction * len(found))
 
 
 def descend(
@@ -144,25 +177,56 @@ def _ending(episode: Episode, filtered: Mapping[RolloutKey, str]) -> Ending:
 
 
 def draw_assignments(
-    environment: type[Env], config: RlConfig, seed: int, stage: str, step: int
+    environment: type[Env],
+    config: RlConfig,
+    seed: int,
+    stage: str,
+    step: int,
+    *,
+    extra_round: int = 0,
+    retired: Collection[str] = (),
 ) -> list[Assignment]:
     """Draw a step's tasks, ``group_size`` rollouts each; the same arguments give the same draw.
 
-    Groups are numbered through the whole stage.
+    Groups are numbered through the whole stage, those of extra rounds after all others.
+
+    Args:
+        environment: its training tasks are drawn from.
+        config: the stage's.
+        seed, stage, step: what all randomness derives from.
+        extra_round: of rollouts for the same step; 0 is its first batch.
+        retired: tasks that are drawn only where others are hardly left.
     """
-    parts = (seed, stage, step)
+    parts: tuple[str | int, ...] = (seed, stage, step)
+    first = step * config.prompts
+    if extra_round:
+        parts = (*parts, "extra", extra_round)
+        rounds = step * config.extra_rounds + extra_round - 1
+        first = (config.steps + rounds) * config.prompts
     rng = np.random.default_rng(derive("prompts", *parts))
-    tasks = [environment.tasks.sample("train", rng) for _ in range(config.prompts)]
+    tasks = [_draw_task(environment, rng, retired) for _ in range(config.prompts)]
     return [
         Assignment(
             task=task,
             seed=derive("rollout", *parts, group, rollout),
-            group=step * config.prompts + group,
+            group=first + group,
             rollout=rollout,
         )
         for group, task in enumerate(tasks)
         for rollout in range(config.group_size)
     ]
+
+
+def _draw_task(environment: type[Env], rng: np.random.Generator, retired: Collection[str]) -> Task:
+    for _ in range(_DRAWS):
+        task: Task = environment.tasks.sample("train", rng)
+        if task.id not in retired:
+            break
+    return task
+
+
+_DRAWS = 100
+"""Of one task; where all were retired, the last one is taken: no run is left without tasks."""
 
 
 def staleness_metrics(episodes: Sequence[Episode], step: int) -> dict[str, float]:

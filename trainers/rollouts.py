@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from proofgym.agents import Assignment, Driver
 from proofgym.envs import Episode
 
-Draw = Callable[[int], list[Assignment]]
-"""From a step's number, its assignments: the groups one after the other."""
+Draw = Callable[[int, int], list[Assignment]]
+"""From a step's number and the round, its assignments: the groups one after the other."""
 
 
 class LateConfig(BaseModel):
@@ -96,7 +96,7 @@ class Rollouts:
     def issue(self, *, trained: int) -> None:
         """Begin every batch that may begin once so many steps are trained and published."""
         while self._next < min(self.total, trained + self.staleness + 1):
-            assignments = self.draw(self._next)
+            assignments = self.draw(self._next, 0)
             self.on_issue(self._next, assignments)
             self._begin(self._next, assignments)
             self._next += 1
@@ -122,6 +122,14 @@ class Rollouts:
         await _cancel(stale)
         episodes = [episode for group in done for episode in group.task.result()]
         return Taken(episodes=episodes, stale=[one for group in stale for one in group.members])
+
+    async def more(self, step: int, extra_round: int, groups: int) -> list[Episode]:
+        """Play so many further groups for a step whose batch is not full; rounds count from 1."""
+        drawn = self.draw(step, extra_round)
+        chosen = list(dict.fromkeys(one.group for one in drawn))[:groups]
+        assignments = [one for one in drawn if one.group in chosen]
+        self.on_issue(step, assignments)
+        return await self._play(assignments)
 
     async def close(self) -> None:
         """Give up what is in flight."""

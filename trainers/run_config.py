@@ -84,6 +84,8 @@ _SET_AT_THE_START = {
     "steps",
     "prompts",
     "group_size",
+    "extra_rounds",
+    "retire_solved",
     "temperature",
     "max_tokens",
     "updates",
@@ -111,6 +113,15 @@ class RlConfig(AlgorithmConfig):
         default=0, ge=0, description="steps that a batch may begin ahead of its own; 0: none"
     )
     late: LateConfig = LateConfig()
+    extra_rounds: int = Field(
+        default=0, ge=0, description="of rollouts, while flat groups leave a batch short"
+    )
+    retire_solved: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="a task is drawn no more once this fraction of its rollouts solved it",
+    )
     monitors: MonitorsConfig = MonitorsConfig()
     optimizer: OptimizerConfig
     control: bool = False
@@ -132,6 +143,15 @@ class RlConfig(AlgorithmConfig):
                     at = at.setdefault(parent, {})
                 at[last] = value
                 type(self).model_validate(table)
+        return self
+
+    @model_validator(mode="after")
+    def _what_depends_on_the_last_step_is_synchronous(self) -> "RlConfig":
+        if self.staleness and (self.extra_rounds or self.retire_solved is not None):
+            raise ValueError(
+                "extra_rounds and retire_solved choose tasks by what the step before found, so "
+                f"they need staleness 0, got {self.staleness}"
+            )
         return self
 
     @model_validator(mode="after")

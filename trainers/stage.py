@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import nn
 
 from proofgym.agents import Assignment, Renderer, write_episodes
-from proofgym.envs import Sampling
+from proofgym.envs import Episode, Sampling
 from proofgym.trainers.checkpoint import read_optimizer, write_checkpoint
 from proofgym.trainers.demonstrations import Demonstrations
 from proofgym.trainers.errors import MonitorError, StoppedError
@@ -18,7 +18,7 @@ from proofgym.trainers.learner import Learner
 from proofgym.trainers.ledger import Ledger, LedgerPosition
 from proofgym.trainers.metrics import MetricsWriter, read_metrics
 from proofgym.trainers.monitors import Finding, Monitors, corrected
-from proofgym.trainers.rl import draw_assignments, rl_step
+from proofgym.trainers.rl import draw_assignments, rl_step, solved_tasks
 from proofgym.trainers.rollouts import Rollouts
 from proofgym.trainers.run_config import RlConfig, SftConfig
 from proofgym.trainers.run_folder import Position
@@ -201,14 +201,25 @@ class RlSteps:
         self.config = config
         self.rollouts = rollouts
         self.monitors = Monitors(config.monitors)
+        self.retired: set[str] = set()
 
     @classmethod
     async def start(cls, stage: StageRun, config: RlConfig) -> "RlSteps":
         """Make an engine that has the learner's weights, and go on where the ledger stands."""
         run, done, ledger = stage.run, stage.done, stage.records.ledger
 
-        def draw(step: int) -> list[Assignment]:
-            return draw_assignments(run.environment, config, run.config.seed, stage.name, step)
+        steps: RlSteps
+
+        def draw(step: int, extra_round: int) -> list[Assignment]:
+            return draw_assignments(
+                run.environment,
+                config,
+                run.config.seed,
+                stage.name,
+                step,
+                extra_round=extra_round,
+                retired=steps.retired,
+            )
 
         def on_issue(step: int, assignments: Sequence[Assignment]) -> None:
             ledger.issue(stage.name, step, assignments)
@@ -225,13 +236,14 @@ class RlSteps:
             on_issue=on_issue,
             on_episode=run.reporter.on_episode,
         )
-        for group in ledger.open_groups(stage.name):  # late ones, of steps that are done
-            step = group // config.prompts
-            rollouts.replay(step, [one for one in draw(step) if one.group == group])
         steps = cls(stage, config, rollouts)
         for record in read_metrics(run.folder.metrics):
             if record["stage"] == stage.name:  # of the steps before this run was interrupted
                 steps.see(record)
+                steps.retired.update(record.get("retired_tasks", ()))
+        for group in ledger.open_groups(stage.name):  # late ones, of steps that are done
+            step = group // config.prompts
+            rollouts.replay(step, [one for one in draw(step, 0) if one.group == group])
         return steps
 
     async def take(self, step: int) -> Mapping[str, float]:
@@ -254,10 +266,21 @@ class RlSteps:
             reference=stage.reference,
         )
         stage.records.ledger.end(stage.name, step, done.endings)
+        self._retire(done.episodes, step)
         if step % run.config.episodes_every == 0:
             path = run.folder.episodes(f"{stage.name}-{step + 1:06d}")
             write_episodes(path, done.episodes)
         return done.metrics
+
+    def _retire(self, episodes: Sequence[Episode], step: int) -> None:
+        """Take tasks that are solved out of the draw, and write them down for a resumed run."""
+        if self.config.retire_solved is None:
+            return
+        solved = set(solved_tasks(episodes, self.config.retire_solved)) - self.retired
+        self.retired |= solved
+        if solved:
+            place = {"kind": "retired", "stage": self.stage.name, "step": step + 1}
+            self.stage.records.metrics.write({**place, "retired_tasks": sorted(solved)})
 
     def see(self, record: Mapping[str, Any]) -> list[Finding]:
         """Let the monitors look; the corrections hold from the next step on."""

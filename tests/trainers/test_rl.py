@@ -43,6 +43,8 @@ from proofgym.trainers.rl import (
     draw_assignments,
     rl_step,
     rollout_metrics,
+    solved_tasks,
+    teaching_groups,
 )
 from proofgym.trainers.rollout import grouped
 from proofgym.trainers.rollouts import LateConfig, Rollouts
@@ -167,8 +169,10 @@ class Setup:
         await self.engine.load({}, version)
 
     def steps(self, count: int) -> list[RlStep]:
-        def draw(step: int) -> list[Assignment]:
-            return draw_assignments(self.environment, self.config, 0, "t", step)
+        def draw(step: int, extra_round: int) -> list[Assignment]:
+            return draw_assignments(
+                self.environment, self.config, 0, "t", step, extra_round=extra_round
+            )
 
         async def run() -> list[RlStep]:
             rollouts = Rollouts(
@@ -286,3 +290,41 @@ def test_several_updates_a_batch_move_the_ratio_off_one() -> None:
     (done,) = setup.steps(1)
     assert setup.learner.step_number == 2
     assert abs(done.metrics["ratio/mean"] - 1.0) > 1e-6
+
+
+def test_flat_groups_are_made_up_for_by_as_many_rounds_as_may_be() -> None:
+    setup = Setup(Same, rl_config(extra_rounds=2))
+    (done,) = setup.steps(1)
+    assert len(done.episodes) == (1 + 2) * 2 * 4
+    assert len({one.group for one in done.episodes}) == 6
+    full = Setup(Even, rl_config(prompts=4, group_size=8, extra_rounds=50))
+    (done,) = full.steps(1)
+    assert teaching_groups(done.episodes) == 4
+
+
+def test_a_task_is_solved_by_enough_of_its_scored_rollouts() -> None:
+    batch = [
+        episode(1.0),
+        episode(1.0),
+        episode(None),
+        episode(0.0, group=1),
+        episode(1.0, group=1),
+    ]
+    assert solved_tasks(batch, 0.9) == ["task 0"]
+    assert solved_tasks(batch, 0.5) == ["task 0", "task 1"]
+
+
+def test_retired_tasks_are_not_drawn_while_there_are_others() -> None:
+    many = draw_assignments(Even, rl_config(prompts=99), 0, "rl", 0)
+    train = {one.task.id for one in many}
+    left = set(sorted(train)[:2])
+    found = draw_assignments(Even, rl_config(prompts=8), 0, "rl", 0, retired=train - left)
+    assert {one.task.id for one in found} == left
+    assert draw_assignments(Even, rl_config(), 0, "rl", 0, retired=train), "some are drawn anyway"
+
+
+@pytest.mark.parametrize("key", [{"extra_rounds": 1}, {"retire_solved": 0.9}])
+def test_choosing_by_the_last_step_needs_staleness_0(key: dict[str, Any]) -> None:
+    rl_config(**key)
+    with pytest.raises(ValueError, match="need staleness 0"):
+        rl_config(**key, staleness=1)

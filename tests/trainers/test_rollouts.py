@@ -45,9 +45,10 @@ class Gated:
         )  # fmt: skip
 
 
-def draw(step: int) -> list[Assignment]:
+def draw(step: int, extra_round: int) -> list[Assignment]:
+    first = (100 * extra_round + step) * GROUPS
     return [
-        Assignment(task=Task(id="t", prompt="p"), seed=0, group=step * GROUPS + g, rollout=r)
+        Assignment(task=Task(id="t", prompt="p"), seed=0, group=first + g, rollout=r)
         for g in range(GROUPS)
         for r in range(SIZE)
     ]
@@ -165,3 +166,15 @@ def test_late_groups_need_staleness() -> None:
     RlConfig.model_validate({**raw, "staleness": 1})
     with pytest.raises(ValueError, match="staleness of at least 1"):
         RlConfig.model_validate(raw)
+
+
+def test_more_groups_are_played_for_a_step_that_is_short_of_them() -> None:
+    async def work() -> None:
+        driver = Gated()
+        rollouts = made(driver, staleness=0)
+        driver.open(*range(4), *range(400, 404))
+        await rollouts.batch(0)
+        assert groups(await rollouts.more(0, 1, 3)) == [400, 401, 402]
+        assert set(driver.began) == {0, 1, 2, 3, 400, 401, 402}
+
+    run(work)

@@ -395,3 +395,18 @@ def test_an_asynchronous_run_trains_on_tokens_no_older_than_its_staleness(tmp_pa
     assert max(ages) <= 2
     assert max(ages) > 0
     assert check_ledger(tmp_path / "ledger.sqlite", "rl").issued == 8 * 3 * 8
+
+
+def test_retired_tasks_and_extra_rounds_are_the_same_across_a_kill(tmp_path: Path) -> None:
+    settings = config(rl={"retire_solved": 0.25, "extra_rounds": 2, "prompts": 4, "group_size": 2})
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run(whole, settings)
+    records = read_metrics(whole / "metrics.jsonl")
+    retired = [task for one in records for task in one.get("retired_tasks", ())]
+    assert retired
+    assert len(retired) == len(set(retired))
+    assert check_ledger(whole / "ledger.sqlite").issued > 5 * 8
+    stopped(killed, settings, ("rl", 4), kill=True)
+    run(killed, settings)
+    assert timeless(killed) == timeless(whole)
+    assert read_ledger(killed / "ledger.sqlite") == read_ledger(whole / "ledger.sqlite")
