@@ -57,6 +57,7 @@ class ProcessEngine:
         device: where the child puts its copy; the model's own place where it is None.
         threads: that torch may use in the child.
         max_deaths: deaths in a row, without an answer between them, after which requests fail.
+        wait_s: the longest wait for anything but a completion, the child's start included.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class ProcessEngine:
         device: str | None = None,
         threads: int = 1,
         max_deaths: int = 3,
+        wait_s: float = 600.0,
     ) -> None:
         context = max_context or int(model.config.max_position_embeddings)
         parameters = dict(model.named_parameters())
@@ -87,6 +89,7 @@ class ProcessEngine:
         self._max_context = context
         self._version = version
         self._max_deaths = max_deaths
+        self._wait_s = wait_s
         self._deaths = 0
         self._paused = False
         self._closed: str | None = None
@@ -183,8 +186,15 @@ class ProcessEngine:
         self._asked[request.number] = request
         self._futures[request.number] = future
         self._send(request)
+        wait_s = None if isinstance(request, Generate) else self._wait_s
         try:
-            return await future
+            async with asyncio.timeout(wait_s):
+                return await future
+        except TimeoutError:
+            raise EngineError(
+                f"The engine's process {self.pid} must answer a {type(request).__name__} within "
+                f"{wait_s:g} s, and did not. Is the machine overloaded? Start the run again."
+            ) from None
         except asyncio.CancelledError:
             self._send(Cancel(number=request.number))
             raise

@@ -131,6 +131,17 @@ def test_a_child_that_keeps_dying_is_an_error_with_its_last_words() -> None:
     run(work)
 
 
+def test_a_child_that_does_not_answer_is_an_error_that_names_what_was_asked() -> None:
+    made = ProcessEngine(model(), wait_s=0.01)  # no start is that fast
+
+    async def work() -> None:
+        with pytest.raises(EngineError, match=r"answer a Load within 0\.01 s"):
+            await made.load({}, 1)
+
+    run(work)
+    run(made.close)
+
+
 @pytest.mark.slow
 def test_the_child_ends_with_its_trainer() -> None:
     ours, theirs = socket.socketpair()
