@@ -35,6 +35,9 @@ class Token(NamedTuple):
     spaced: bool = False  # white space before it
 
 
+END = Token("end", "")
+
+
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _GROUPED = re.compile(
     r"(?<=\d)\s?(?:\{,\}|,\s?\\!\s?|\\,|\\!|\{\\,\}|\\ |~|'(?=\d{3}(?!\d)))(?=\d{3})"

@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
+from proofgym.verifiers.math.builders import in_radians
 from proofgym.verifiers.math.evaluate import Grid, Scalar, context, number, value
 from proofgym.verifiers.math.node import (
     BINDERS,
@@ -19,7 +20,6 @@ from proofgym.verifiers.math.node import (
     calls,
     symbols,
 )
-from proofgym.verifiers.math.parser import in_radians
 
 MIN_ROUNDED_DIGITS = 10  # a shorter decimal is a number of its own, not a rounding of 1/3
 PROBES = 24
