@@ -167,9 +167,9 @@ def live_memory(id: str) -> float:
             env, task = cls(), tasks[number % len(tasks)]
             said = list((await env.areset(task, seed=number)).messages)
             for _ in range(3):
-                message = cls.demonstrator()(task, said)
                 if env.session.over:
                     break
+                message = cls.demonstrator()(task, said)
                 move = await env.astep(message)
                 said += [message, *move.messages]
             envs.append(env)

@@ -3,6 +3,22 @@
 from collections.abc import Mapping
 
 BUNDLED: Mapping[str, tuple[str, str]] = {
+    "code/functions-v0": (
+        "proofgym.envs.library.code.functions:Functions",
+        "Write a small Python function from its description and two examples.",
+    ),
+    "code/repair-v0": (
+        "proofgym.envs.library.code.repair:Repair",
+        "Mend a faulty function in a sandbox with a shell and files, over many turns.",
+    ),
+    "code/stdio-v0": (
+        "proofgym.envs.library.code.functions:Stdio",
+        "Write a Python program that reads standard input and prints its result.",
+    ),
+    "code/test-driven-v0": (
+        "proofgym.envs.library.code.functions:TestDriven",
+        "Write a function that hidden tests judge, after trying it out in a sandbox.",
+    ),
     "games/cart-pole-v0": (
         "proofgym.envs.library.games.cart_pole:CartPole",
         "Balance a pole on a cart, told its state in words: 1 for every turn, at most 50.",

@@ -89,7 +89,7 @@ def test_a_place_that_holds_no_environment_is_a_clear_error(file: Path) -> None:
 
 
 def test_an_id_belongs_to_one_class() -> None:
-    with pytest.raises(EnvError, match=r"taken by proofgym\.envs\.library\.sums:Sums"):
+    with pytest.raises(EnvError, match=r"taken by proofgym\.envs\.library\.math\.sums:Sums"):
 
         class Other(Env, id="math/sums-v0"):
             pass

@@ -7,7 +7,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from proofgym.envs import Limits, Session, generated, tool
-from proofgym.verifiers import Message, Secret, Task, Transcript, assistant, tool_call, verifier
+from proofgym.verifiers import (
+    Message,
+    Secret,
+    Task,
+    Transcript,
+    assistant,
+    tool_call,
+    user,
+    verifier,
+)
 from tests.envs.planted.sums import Sound, gold, pose
 
 
@@ -16,7 +25,7 @@ class UnseededChoice(Sound):
 
     def start(self, episode: Session) -> None:
         """Add a greeting."""
-        episode.messages.append(assistant(f"hello {np.random.default_rng().integers(10**6)}"))
+        episode.messages.append(user(f"hello {np.random.default_rng().integers(10**6)}"))
 
 
 class GlobalGenerator(Sound):
@@ -25,7 +34,7 @@ class GlobalGenerator(Sound):
     def start(self, episode: Session) -> None:
         """Add a greeting."""
         random.seed(episode.seed)
-        episode.messages.append(assistant(f"hello {random.randrange(10**6)}"))
+        episode.messages.append(user(f"hello {random.randrange(10**6)}"))
 
 
 class HashSeed(Sound):
@@ -33,7 +42,7 @@ class HashSeed(Sound):
 
     def start(self, episode: Session) -> None:
         """List topics."""
-        episode.messages.append(assistant(" ".join({"sums", "carry", "digits", "tens", "units"})))
+        episode.messages.append(user(" ".join({"sums", "carry", "digits", "tens", "units"})))
 
 
 class HashedTasks(Sound):
@@ -51,7 +60,7 @@ class TellsTheTime(Sound):
 
     def start(self, episode: Session) -> None:
         """Say the time."""
-        episode.messages.append(assistant(f"it is {time.time_ns()}"))
+        episode.messages.append(user(f"it is {time.time_ns()}"))
 
 
 class RemembersEpisodes(Sound):
@@ -62,7 +71,7 @@ class RemembersEpisodes(Sound):
     def start(self, episode: Session) -> None:
         """Count."""
         self.seen.append(episode.task.id)
-        episode.messages.append(assistant(f"episode {min(9, len(self.seen))}"))
+        episode.messages.append(user(f"episode {min(9, len(self.seen))}"))
 
 
 class LearnsFromTheLast(Sound):
@@ -72,7 +81,7 @@ class LearnsFromTheLast(Sound):
 
     def start(self, episode: Session) -> None:
         """Add a greeting."""
-        episode.messages.append(assistant("take your time" if self.failed else "go on"))
+        episode.messages.append(user("take your time" if self.failed else "go on"))
 
     @staticmethod
     def judge(task: Task, transcript: Transcript) -> bool:

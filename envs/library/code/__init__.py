@@ -1,0 +1,1 @@
+"""Programs to write and to mend."""
