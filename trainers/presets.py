@@ -25,7 +25,7 @@ _NO_CORRECTION: dict[str, Any] = {"token": {"kind": "none"}}
 PRESETS: dict[str, dict[str, Any]] = {
     # what is recommended for verified rewards
     "rlvr": {},
-    # arXiv:2402.03300; beta as TRL and most trainers have it (the paper's is 0.04)
+    # arXiv:2402.03300; without its KL (beta 0.04), as TRL's default
     "grpo": {
         "advantage": {"kind": "group_std"},
         "normaliser": "sequence_mean",
@@ -34,7 +34,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # arXiv:2503.20783
     "dr_grpo": {"normaliser": "constant", "loss": _CLIP, "filter_flat_groups": False},
-    # arXiv:2503.14476
+    # arXiv:2503.14476; flat groups are dropped, and not replaced by further rollouts
     "dapo": {
         "advantage": {"kind": "group_std"},
         "overlong": {"kind": "soft"},
@@ -47,7 +47,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # arXiv:2506.13585
     "cispo": {"advantage": {"kind": "group_std"}, "loss": {"kind": "cispo"}},
-    # arXiv:2510.13786
+    # arXiv:2510.13786; without its no-positive resampling
     "scale_rl": {
         "advantage": {"kind": "batch_std"},
         "normaliser": "prompt_mean",

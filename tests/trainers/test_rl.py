@@ -1,6 +1,7 @@
 """The step's parts on made-up episodes; tests/trainers/test_run.py takes real steps."""
 
 import asyncio
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -50,6 +51,7 @@ from proofgym.trainers.rollout import grouped
 from proofgym.trainers.rollouts import LateConfig, Rollouts
 from proofgym.trainers.run_config import RlConfig
 from proofgym.trainers.step_bundle import Recorder
+from proofgym.trainers.value_head import ValueHead
 from proofgym.verifiers import ErrorKind, Score, Secret, Task, verifier
 
 
@@ -157,7 +159,11 @@ class Setup:
         tokenizer = tiny_tokenizer()
         size = TinyPolicyConfig(hidden_size=16, layers=1, heads=2, kv_heads=1, head_dim=8)
         self.model = tiny_model(size, tokenizer, seed=0)
-        self.learner = Learner(self.model, OptimizerConfig(lr=1e-2), total_steps=4)
+        critic = config.critic if isinstance(config.critic, ValueHead) else None
+        self.learner = Learner(
+            self.model, OptimizerConfig(lr=1e-2), total_steps=config.steps, critic=critic
+        )
+        self.reference = copy.deepcopy(self.model).requires_grad_(False)
         self.engine = TransformersEngine(self.model)
         policy = EnginePolicy(
             self.engine, Renderer(tokenizer), Sampling(max_tokens=config.max_tokens)
@@ -192,6 +198,7 @@ class Setup:
                     self.config,
                     step,
                     Recorder(Path("unused"), "t", step, keep=False),
+                    reference=self.reference,
                 )
                 for step in range(count)
             ]
