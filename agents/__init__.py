@@ -1,5 +1,6 @@
 """Policies: engines, renderers, the rollout driver, evaluation."""
 
+from proofgym.agents.chat_endpoint import ChatEndpoint, ChatEndpointConfig
 from proofgym.agents.driver import Assignment, Deadlines, Driver
 from proofgym.agents.engine import Completion, Engine, Fingerprint, Finish
 from proofgym.agents.episode_files import read_episodes, write_episodes
@@ -29,6 +30,8 @@ __all__ = [
     "Assignment",
     "AtK",
     "Bounds",
+    "ChatEndpoint",
+    "ChatEndpointConfig",
     "Comparison",
     "Completion",
     "Conversation",

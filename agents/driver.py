@@ -177,6 +177,7 @@ class _Rollout:
                 rewards[-1] = transition.reward
             return transition
         self.record.messages.append(act.message)
+        self.record.tokens += act.tokens
         if act.turn is not None:
             self.record.turns.append(act.turn)
             self.record.tokens += len(act.turn.ids)

@@ -27,12 +27,14 @@ class Act:
         turn: its tokens; None for a policy without tokens.
         cut: whether it was cut at a length limit, so that it is not a finished message.
         context_full: whether there was no room left to sample in.
+        tokens: how many it took, as told by a server that shows no turn.
     """
 
     message: Message | None
     turn: Turn | None = None
     cut: bool = False
     context_full: bool = False
+    tokens: int = 0
 
 
 class Seat(Protocol):

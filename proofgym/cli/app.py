@@ -60,6 +60,9 @@ def train(
 def evaluate(
     *env_ids: str,
     policy: str,
+    model: str | None = None,
+    key_env: str = "PROOFGYM_API_KEY",
+    price: str | None = None,
     suite: str | None = None,
     tasks: Annotated[int, Parameter(name=["--tasks", "-n"])] = 256,
     attempts: Annotated[int, Parameter(name=["--attempts", "-k"])] = 1,
@@ -79,7 +82,14 @@ def evaluate(
     env_ids
         Environments' ids; `proofgym envs` lists them.
     policy
-        A model's folder or hub id, or a scripted policy: oracle, noop, or one of the environment's.
+        A model's folder or hub id; an OpenAI-compatible URL up to and with /v1; or a scripted
+        policy: oracle, noop, or one of the environment's.
+    model
+        For a URL: the model's name there.
+    key_env
+        For a URL: the environment variable that holds the key, where one is needed.
+    price
+        For a URL: PROMPT,COMPLETION in dollars a million tokens, such as 0.15,0.60.
     suite
         In place of ids: families such as math,tools, or a suite's lock file (it ends in .json).
     tasks
@@ -107,6 +117,9 @@ def evaluate(
             env_ids=env_ids,
             suite=suite,
             policy=policy,
+            model=model,
+            key_env=key_env,
+            price=price,
             tasks=tasks,
             attempts=attempts,
             split=split,

@@ -2,12 +2,13 @@
 
 import difflib
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proofgym.agents import Policy, Scripted
+from proofgym.agents import ChatEndpoint, Policy, Scripted
 from proofgym.envs import Env, Sampling
 from proofgym.errors import UsageError
 from proofgym.verifiers import Message, Task, assistant
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 ENGINE_SLOTS = 256
 NOOP = "noop"
+KEY_ENV = "PROOFGYM_API_KEY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,30 @@ class PolicyRequest:
     temperature: float
     max_tokens: int | None
     device: str
+    model: str | None = None
+    key_env: str = KEY_ENV
+    price: str | None = None
+
+    @property
+    def is_url(self) -> bool:
+        """Whether it is a model behind a URL."""
+        return self.name.startswith(("http://", "https://"))
+
+    @property
+    def label(self) -> str:
+        """What reports and folders call it; it has no key."""
+        return self.name if self.model is None else f"{self.name} {self.model}"
+
+    def __post_init__(self) -> None:
+        if self.is_url and not self.model:
+            raise UsageError(
+                "--policy is a URL, so --model must name a model of that server; got none."
+            )
+        if not self.is_url and (self.model is not None or self.price is not None):
+            raise UsageError(
+                "--model and --price are for a --policy that is a URL up to and with /v1, got "
+                f"--policy {self.name}."
+            )
 
     def sampling(self, environment: type[Env]) -> Sampling:
         """Say how tokens are drawn in an environment."""
@@ -50,15 +76,18 @@ class PolicyRequest:
 def choose_policy(
     request: PolicyRequest, environments: list[type[Env]]
 ) -> Callable[[type[Env]], Policy]:
-    """Find the policy: a scripted one by name, or a model by folder or hub id.
+    """Find the policy: a scripted one by name, or a model by folder, hub id or server's URL.
 
     Returns:
         What makes the policy for one of the environments; a model is loaded once.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is none of these.
     """
     name = request.name
+    if request.is_url:
+        endpoint = _endpoint(request, environments)
+        return lambda _: endpoint
     if name == NOOP:
         return lambda _: Scripted(_say_nothing)
     if all(name in environment.demonstrators for environment in environments):
@@ -69,6 +98,42 @@ def choose_policy(
     elif name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise UsageError(_neither(name, environments))
     return _engine_policies(request)
+
+
+def _endpoint(request: PolicyRequest, environments: list[type[Env]]) -> ChatEndpoint:
+    """Make a client of a server. The key is read here, from the environment, and nowhere else."""
+    from pydantic import ValidationError
+
+    from proofgym.agents import ChatEndpointConfig
+    from proofgym.verifiers import Secret
+
+    price = None
+    if request.price is not None:
+        prompt, _, completion = request.price.partition(",")
+        price = {"prompt": prompt, "completion": completion}
+    most = request.max_tokens or max(one.limits.tokens for one in environments)
+    try:
+        config = ChatEndpointConfig.model_validate(
+            {
+                "base_url": request.name,
+                "model": request.model,
+                "temperature": request.temperature,
+                "max_tokens": most,
+                "price": price,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise UsageError(_option_of(str(first["loc"][0]), first["msg"])) from None
+    key = os.environ.get(request.key_env, "")
+    return ChatEndpoint(config, api_key=Secret(key) if key else None)
+
+
+def _option_of(field: str, problem: str) -> str:
+    if field == "price":
+        return "--price must be PROMPT,COMPLETION in dollars a million tokens, such as 0.15,0.60."
+    name = {"base_url": "policy"}.get(field, field.replace("_", "-"))
+    return f"--{name}: {problem}."
 
 
 def _say_nothing(task: Task, messages: tuple[Message, ...]) -> Message:

@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from proofgym.agents import Driver, EvalReport, Rate, attempts_at, report_on
+from proofgym.agents import (
+    Assignment,
+    ChatEndpoint,
+    Deadlines,
+    Driver,
+    EvalReport,
+    Policy,
+    Rate,
+    attempts_at,
+    report_on,
+)
 from proofgym.agents.evaluation.folder import (
     AttemptKey,
     EvalFolder,
@@ -48,6 +58,9 @@ class EvalRequest:
     env_ids: tuple[str, ...]
     suite: str | None
     policy: str
+    model: str | None
+    key_env: str
+    price: str | None
     tasks: int
     attempts: int
     split: str
@@ -78,6 +91,9 @@ class EvalRequest:
             temperature=self.temperature,
             max_tokens=self.max_tokens,
             device=self.device,
+            model=self.model,
+            key_env=self.key_env,
+            price=self.price,
         )
 
 
@@ -105,9 +121,9 @@ def run_evaluation(request: EvalRequest) -> int:
                 for one in attempts_at(tasks[entry.id], attempts=request.attempts, seed=seed)
                 if AttemptKey(environment.id, one.group, one.rollout) not in measured
             ]
-            driver = Driver(environment, policies(environment))
+            policy = policies(environment)
             try:
-                asyncio.run(driver.run(todo, took))
+                asyncio.run(_play(environment, policy, todo, took))
             finally:
                 folder.flush()
     seconds = time.perf_counter() - started
@@ -115,6 +131,8 @@ def run_evaluation(request: EvalRequest) -> int:
     report = report_on(episodes, seconds=seconds)
     parts = by_environment(suite, episodes, environments)
     summary = summary_of(request, suite, report, parts)
+    if isinstance(policy, ChatEndpoint):
+        summary["endpoint"] = endpoint_facts(policy)
     write_whole(
         folder.path / "summary.json", (json.dumps(_finite(summary), indent=2) + "\n").encode()
     )
@@ -122,8 +140,46 @@ def run_evaluation(request: EvalRequest) -> int:
 
     write_eval_report(folder.path, summary, parts, episodes)
     _print(request, suite, report, parts, episodes)
+    if isinstance(policy, ChatEndpoint):
+        Console(highlight=False).print(_endpoint_line(policy), soft_wrap=True, markup=False)
     Console().print(f"Report: {folder.path / 'report.html'}", soft_wrap=True, markup=False)
     return 0 if report.pass_at_1.attempts else 1
+
+
+async def _play(
+    environment: type[Env],
+    policy: Policy,
+    todo: Sequence[Assignment],
+    took: Callable[[Episode], None],
+) -> None:
+    if not isinstance(policy, ChatEndpoint):
+        await Driver(environment, policy).run(todo, took)
+        return
+    # as many as the server may take: more would only wait, with their sandboxes open
+    config = policy.config
+    deadlines = Deadlines(generate=2 * config.deadline_s)
+    driver = Driver(environment, policy, max_live=config.max_concurrency, deadlines=deadlines)
+    try:
+        await driver.run(todo, took)
+    finally:
+        await policy.close()
+
+
+def endpoint_facts(endpoint: ChatEndpoint) -> dict[str, Any]:
+    """Say what this command asked of a server: requests, tokens, and dollars where known."""
+    cost = endpoint.usage.cost(endpoint.config.price)
+    return {**asdict(endpoint.usage), "cost_usd": cost, "concurrency": int(endpoint.limit.limit)}
+
+
+def _endpoint_line(endpoint: ChatEndpoint) -> str:
+    usage, cost = endpoint.usage, endpoint.usage.cost(endpoint.config.price)
+    spent = "cost unknown (--price)" if cost is None else f"${cost:.4f}"
+    missing = f"; {usage.uncounted} replies without counts" if usage.uncounted else ""
+    return (
+        f"endpoint  {usage.requests} requests ({usage.retries} retries, {usage.rate_limited} rate "
+        f"limited), {usage.prompt_tokens:,} prompt + {usage.completion_tokens:,} completion "
+        f"tokens{missing}, {spent}"
+    )
 
 
 def choose_suite(request: EvalRequest) -> Suite:
@@ -138,7 +194,7 @@ def open_folder(request: EvalRequest, suite: Suite) -> EvalFolder:
     """Open the evaluation's folder; without --out its name says what is measured, and how."""
     identity = EvalIdentity(
         suite=suite.digest,
-        policy=request.policy,
+        policy=request.sampling.label,
         weights=request.sampling.weights,
         temperature=request.temperature,
         max_tokens=request.max_tokens,
@@ -172,7 +228,7 @@ def summary_of(
         "proofgym": version("proofgym"),
         "suite": suite.name,
         "suite_digest": suite.digest,
-        "policy": request.policy,
+        "policy": request.sampling.label,
         "split": suite.split.value,
         "tasks": {entry.id: len(entry.tasks) for entry in suite.environments},
         "attempts": request.attempts,
@@ -202,7 +258,7 @@ def _print(
     tasks = sum(len(entry.tasks) for entry in suite.environments)
     how = f"temperature {request.temperature:g}, seed {request.seed}"
     console.print(
-        f"{suite.name}, {request.policy}, {tasks} {suite.split.value} tasks "
+        f"{suite.name}, {request.sampling.label}, {tasks} {suite.split.value} tasks "
         f"({report.pass_at_1.tasks} distinct) x {request.attempts}, {how}",
         soft_wrap=True,
         markup=False,

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from proofgym.cli.app import main
 from tests.proofgym.command import run_command
+from tests.verifiers.judge.chat_server import Reply, serving
 
 CALCULATOR = ("eval", "tools/calculator-v0")
 
@@ -195,3 +197,49 @@ def test_an_environment_that_judges_by_its_state_is_not_rescored(tmp_path: Path)
     done = run_command("rescore", "e", cwd=tmp_path)
     assert done.code == 1
     assert "3 cannot be" in done.out
+
+
+def test_a_model_behind_a_url_is_measured_and_its_key_is_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def six(request: dict[str, Any]) -> Reply:
+        usage = {"prompt_tokens": 1000, "completion_tokens": 500}
+        choice = {"message": {"role": "assistant", "content": "6"}, "finish_reason": "stop"}
+        return Reply(json.dumps({"choices": [choice], "usage": usage}).encode())
+
+    monkeypatch.setenv("MY_KEY", "sk-hidden")
+    with serving(six) as server:
+        words = ("--policy", server.url, "--model", "tiny", "--key-env", "MY_KEY")
+        done = run_command(
+            *CALCULATOR, *words, "--price", "1,2", "-n", "4", "--out", "e", cwd=tmp_path
+        )
+    assert done.code == 0, done.err
+    assert "4 requests (0 retries, 0 rate limited), 4,000 prompt + 2,000 completion" in done.out
+    assert "$0.0080" in done.out
+    assert summary(tmp_path / "e")["endpoint"]["cost_usd"] == pytest.approx(0.008)
+    assert server.headers[0]["Authorization"] == "Bearer sk-hidden"
+    files = [one for one in tmp_path.rglob("*") if one.is_file()]
+    assert files
+    assert not any(b"sk-hidden" in one.read_bytes() for one in files)
+    assert "sk-hidden" not in done.out + done.err
+
+
+ENDPOINT_MISTAKES = {
+    "no model": (("--policy", "http://127.0.0.1:1/v1"), "--model must name a model"),
+    "no url": (("--policy", "oracle", "--model", "m"), "--policy that is a URL"),
+    "a key in the url": (("--policy", "http://a:sk@h/v1", "--model", "m"), "environment variable"),
+    "a price of one": (
+        ("--policy", "http://127.0.0.1:1/v1", "--model", "m", "--price", "1"),
+        "PROMPT,COMPLETION",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"), ENDPOINT_MISTAKES.values(), ids=ENDPOINT_MISTAKES.keys()
+)
+def test_a_wrong_endpoint_is_a_mistake_that_says_what_to_do(
+    words: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*CALCULATOR, *words]) == 2
+    assert says in " ".join(capsys.readouterr().err.split())

@@ -1,23 +1,24 @@
 """A chat model behind any OpenAI-compatible URL, asked with deadlines and retries."""
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from proofgym.verifiers.errors import VerifierError
+from proofgym.verifiers.judge.chat_call import (
+    SHOWN,
+    ChatCall,
+    ChatRefused,
+    ChatReplyError,
+    RetryLater,
+)
 from proofgym.verifiers.judge.errors import JudgeUnavailableError, JudgeUnparsedError
 from proofgym.verifiers.secret import Secret
 
-if TYPE_CHECKING:
-    import httpx2
-
-MAX_REPLY_BYTES = 2_000_000
 MAX_WAIT_S = 30.0
-_RETRIED = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,23 +69,7 @@ class JudgeEndpoint:
         import httpx2
 
         clock = _Clock(self)
-        async with httpx2.AsyncClient(trust_env=False) as client:
-            while True:
-                request = self._request(messages, seed, clock)
-                try:
-                    # httpx2's own timeouts are for one read: a slow drip would never meet them
-                    async with asyncio.timeout(clock.left_s()):
-                        return await _attempt(client, request)
-                except (httpx2.HTTPError, TimeoutError, _RetryLater) as error:
-                    await asyncio.sleep(clock.wait_after(error))
-
-    def _request(
-        self, messages: Sequence[Mapping[str, str]], seed: int, clock: "_Clock"
-    ) -> dict[str, Any]:
-        clock.begin()
-        headers = {}
-        if self.api_key is not None:
-            headers["Authorization"] = f"Bearer {self.api_key.reveal()}"
+        call = ChatCall(base_url=self.base_url, api_key=self.api_key)
         body = {
             "model": self.model,
             "messages": [dict(message) for message in messages],
@@ -93,20 +78,20 @@ class JudgeEndpoint:
             "seed": seed,
             **self.extra,
         }
-        return {
-            "url": self.base_url.rstrip("/") + "/chat/completions",
-            "headers": {**headers, "Content-Type": "application/json"},
-            "content": json.dumps(body).encode(),
-            "timeout": clock.left_s(),
-        }
-
-
-class _RetryLater(Exception):
-    """The server asks us to come back."""
-
-    def __init__(self, reason: str, after_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.after_s = after_s
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            while True:
+                clock.begin()
+                try:
+                    return _text_of(await call.send(client, body, timeout_s=clock.left_s()))
+                except RetryLater as error:
+                    wait_s = clock.wait_after(error)
+                except ChatRefused as error:
+                    raise JudgeUnavailableError(
+                        f"expected HTTP 200 of the judge, got {error}."
+                    ) from None
+                except ChatReplyError as error:
+                    raise JudgeUnparsedError(str(error)) from None
+                await asyncio.sleep(wait_s)
 
 
 class _Clock:
@@ -125,53 +110,27 @@ class _Clock:
     def left_s(self) -> float:
         return max(0.001, self.attempt_ends - time.monotonic())
 
-    def wait_after(self, error: Exception) -> float:
+    def wait_after(self, error: RetryLater) -> float:
         """Return how long to wait before the next attempt; raises where there is none."""
-        asked = error.after_s if isinstance(error, _RetryLater) else None
-        wait = asked if asked is not None else 0.25 * 2 ** (self.attempts - 1)
+        wait = error.after_s if error.after_s is not None else 0.25 * 2 ** (self.attempts - 1)
         wait = min(wait, MAX_WAIT_S) * (1.0 + 0.1 * random.random())  # spreads load
         left = self.deadline - time.monotonic()
         if self.attempts > self.endpoint.retries or wait >= left:
             raise JudgeUnavailableError(
                 f"the judge at {self.endpoint.base_url} gave no reply in {self.attempts} attempts: "
-                f"{type(error).__name__}: {str(error)[:200]}."
+                f"{str(error)[:SHOWN]}."
             ) from None
         return wait
 
 
-async def _attempt(client: "httpx2.AsyncClient", request: Mapping[str, Any]) -> str:
-    async with client.stream("POST", **request) as reply:
-        body = b""
-        async for chunk in reply.aiter_bytes():
-            body += chunk
-            if len(body) > MAX_REPLY_BYTES:
-                raise JudgeUnparsedError(
-                    f"expected a reply of at most {MAX_REPLY_BYTES} bytes, got more."
-                )
-    return _text_of(reply, body)
-
-
-def _text_of(reply: "httpx2.Response", body: bytes) -> str:
-    if reply.status_code in _RETRIED:
-        raise _RetryLater(f"HTTP {reply.status_code}", _seconds(reply.headers.get("retry-after")))
-    if reply.status_code != 200:
-        raise JudgeUnavailableError(
-            f"expected HTTP 200 of the judge, got {reply.status_code}: {body[:200]!r}."
-        )
+def _text_of(answer: Mapping[str, Any]) -> str:
     try:
-        first = json.loads(body)["choices"][0]
+        first = answer["choices"][0]
         text = first["message"]["content"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        raise JudgeUnparsedError(f"expected a chat completion, got {body[:200]!r}.") from None
+    except (LookupError, TypeError):
+        raise JudgeUnparsedError(f"expected a chat completion, got {answer!r:.200}.") from None
     if first.get("finish_reason") == "length":
         raise JudgeUnparsedError("the judge's reply was cut off. Raise endpoint.max_tokens.")
     if not isinstance(text, str):
         raise JudgeUnparsedError(f"expected a text of the judge, got {type(text).__name__}.")
     return text
-
-
-def _seconds(header: str | None) -> float | None:
-    try:
-        return max(0.0, float(header)) if header is not None else None
-    except ValueError:
-        return None
