@@ -144,11 +144,13 @@ class AgentClient:
             raise SandboxLost(f"could not pass a descriptor: {error}") from None
         self.send(wire.ATTACH, 0)
 
-    async def configure(self, config: Mapping[str, Any], *, deadline_s: float) -> None:
-        """Send the configuration and wait until the agent is ready."""
-        await self.call(
-            wire.CONFIGURE, json.dumps(config).encode(), deadline_s=deadline_s, phase="start"
+    async def configure(self, config: Mapping[str, Any], *, deadline_s: float) -> dict[str, Any]:
+        """Send the configuration, wait until the agent is ready, and return what it says."""
+        payload = json.dumps(config).encode()
+        ready = await self.call(
+            wire.CONFIGURE, payload, channel=0, deadline_s=deadline_s, phase="start"
         )
+        return ready.fields
 
 
 REASONS = {

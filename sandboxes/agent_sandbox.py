@@ -6,9 +6,10 @@ import asyncio
 import io
 import itertools
 import json
+import logging
 import stat
 import tarfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -39,6 +40,8 @@ from proofgym.sandboxes.protocol import (
     Snapshot,
     Status,
 )
+
+logger = logging.getLogger(__name__)
 
 FILE_DEADLINE_S = 30.0
 _ids = itertools.count(1)
@@ -141,7 +144,20 @@ class AgentSandbox:
         meter: Meter,
         close: Callable[[], Awaitable[None]],
         create: Callable[[Limits], Awaitable[AgentSandbox]],
+        twin: Callable[[], Awaitable[AgentSandbox]] | None = None,
     ) -> None:
+        """Take what the backend made.
+
+        Args:
+            client: the wire to the agent.
+            isolation: what holds.
+            limits: of the sandbox as a whole.
+            enforcement: how they are divided.
+            meter: holds some of them from outside.
+            close: ends it.
+            create: makes another one, empty.
+            twin: makes another one with a copy of these files, where the backend can.
+        """
         self._client = client
         self._isolation = isolation
         self.limits = limits
@@ -149,6 +165,7 @@ class AgentSandbox:
         self._meter = meter
         self._close = close
         self._create = create
+        self._twin = twin
         self._closed = False
         self._id = f"{isolation.backend}-{next(_ids)}"
 
@@ -260,11 +277,22 @@ class AgentSandbox:
     async def fork(self, n: int = 1) -> list[Self]:
         """Make n sandboxes with the same files and limits.
 
-        The files are copied once out and n times in, beside the start of the new sandboxes.
-        Where the wire is a local socket they never pass through the host's Python.
+        Each new one copies the files itself where it can be shown them. Else they are copied
+        once out and n times in, beside the start of the new sandboxes; where the wire is a local
+        socket they never pass through the host's Python.
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}.")
+        self._check()
+        if self._twin is not None:
+            if self._client.lost_because is not None:
+                raise SandboxLost(self._client.lost_because)
+            try:
+                return await _all_or_none(self._twin() for _ in range(n))
+            except SandboxFileError as error:
+                if error.reason not in ("denied", "other"):
+                    raise
+                logger.debug("could not copy directly, trying an archive: %s", error)
         if self._client.pass_descriptor is None:
             snapshot = await self.snapshot()
             return await self._forks(n, lambda one: one.restore(snapshot))
@@ -290,12 +318,7 @@ class AgentSandbox:
                 raise
             return sandbox
 
-        made = await asyncio.gather(*(one() for _ in range(n)), return_exceptions=True)
-        failures = [result for result in made if isinstance(result, BaseException)]
-        if failures:
-            await asyncio.gather(*(x.close() for x in made if isinstance(x, AgentSandbox)))
-            raise failures[0]
-        return made
+        return await _all_or_none(one() for _ in range(n))
 
     async def close(self) -> None:
         """Kill every process inside and delete every file."""
@@ -450,6 +473,16 @@ class AgentInterpreter:
         if self._channel is not None:
             self._sandbox.kill_channel(self._channel)
             self._channel = None
+
+
+async def _all_or_none(making: Iterable[Awaitable[AgentSandbox]]) -> list[Any]:
+    """Await sandboxes; when one fails, close the others and raise."""
+    made = await asyncio.gather(*making, return_exceptions=True)
+    failures = [result for result in made if isinstance(result, BaseException)]
+    if failures:
+        await asyncio.gather(*(x.close() for x in made if isinstance(x, AgentSandbox)))
+        raise failures[0]
+    return [one for one in made if isinstance(one, AgentSandbox)]
 
 
 def _kind(mode: int) -> FileKind:

@@ -33,10 +33,11 @@ _ARM = platform.machine() == "aarch64"
 NR_PIVOT_ROOT = 41 if _ARM else 155
 NR_CAPSET = 91 if _ARM else 126
 NR_SECCOMP = 277 if _ARM else 317
-NR_MOUNT_SETATTR = 442
+NR_OPEN_TREE, NR_MOUNT_SETATTR = 428, 442
 NR_LANDLOCK_CREATE, NR_LANDLOCK_ADD, NR_LANDLOCK_RESTRICT = 444, 445, 446
 
 AT_EMPTY_PATH, AT_RECURSIVE = 0x1000, 0x8000
+OPEN_TREE_CLONE = 1
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
 _STACK_BYTES = 64 << 10
 
@@ -87,6 +88,21 @@ def set_read_only(path: str, *, devices: bool = False) -> None:
         f"mount_setattr {path}", NR_MOUNT_SETATTR, -100, path.encode(), AT_RECURSIVE, packed,
         len(packed),
     )  # fmt: skip
+
+
+def read_only_view(path: str) -> int:
+    """Open a mount for reading from anywhere: no path leads to it and none leads out of it.
+
+    The descriptor works in other mount and user namespaces and keeps the file system alive.
+    """
+    flags = OPEN_TREE_CLONE | os.O_CLOEXEC
+    view = syscall(f"open_tree {path}", NR_OPEN_TREE, -100, path.encode(), flags)
+    attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
+    packed = struct.pack("QQQQ", attributes, 0, 0, 0)
+    syscall(
+        f"mount_setattr of {path}", NR_MOUNT_SETATTR, view, b"", AT_EMPTY_PATH, packed, len(packed)
+    )
+    return view
 
 
 def enter_root(path: str) -> None:

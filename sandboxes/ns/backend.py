@@ -18,11 +18,17 @@ from proofgym.sandboxes.agent_sandbox import (
     rlimits,
 )
 from proofgym.sandboxes.cgroups import CgroupRoot, find_root, sweep
-from proofgym.sandboxes.errors import SandboxClosed, SandboxError, SandboxLost, SandboxUnavailable
+from proofgym.sandboxes.errors import (
+    SandboxClosed,
+    SandboxError,
+    SandboxFileError,
+    SandboxLost,
+    SandboxUnavailable,
+)
 from proofgym.sandboxes.janitor import Janitor
 from proofgym.sandboxes.kernel import landlock, seccomp
 from proofgym.sandboxes.ns.runtime_view import runtime_view
-from proofgym.sandboxes.ns.slot import Slot
+from proofgym.sandboxes.ns.slot import Box, Slot
 from proofgym.sandboxes.protocol import Isolation, Limits, Network, Result, Status
 
 JOBS_PER_SLOT = 2000  # a slot is replaced after so many, whatever it may have gathered
@@ -180,12 +186,15 @@ class NsBackend:
         self._slots.discard(slot)
         await asyncio.shield(slot.close())
 
-    async def create(self, limits: Limits) -> AgentSandbox:
-        """Open a box in a slot of its own."""
+    async def create(self, limits: Limits, source: Box | None = None) -> AgentSandbox:
+        """Open a box in a slot of its own, with another box's files if one is given."""
         slot = await self._take()
         try:
             await slot.meter.apply(limits)
-            box = await slot.open_box(limits)
+            box = await slot.open_box(limits, source)
+        except SandboxFileError:
+            await self._give_back(slot)
+            raise
         except BaseException:
             await self._drop(slot)
             raise
@@ -197,6 +206,7 @@ class NsBackend:
         return AgentSandbox(
             box.client, isolation=self._isolation, limits=limits, enforcement=self.enforcement,
             meter=slot.meter, close=close, create=self.create,
+            twin=None if box.files is None else lambda: self.create(limits, box),
         )  # fmt: skip
 
     async def python_once(

@@ -16,7 +16,12 @@ from proofgym.sandboxes import agent as wire
 from proofgym.sandboxes.agent_client import AgentClient, Outcome
 from proofgym.sandboxes.agent_sandbox import Meter, NoMeter
 from proofgym.sandboxes.cgroups import Cgroup, CgroupRoot
-from proofgym.sandboxes.errors import SandboxLost, SandboxTimeout, SandboxUnavailable
+from proofgym.sandboxes.errors import (
+    SandboxFileError,
+    SandboxLost,
+    SandboxTimeout,
+    SandboxUnavailable,
+)
 from proofgym.sandboxes.local_wire import WireProtocol, connect
 from proofgym.sandboxes.ns.runtime_view import RuntimeView
 from proofgym.sandboxes.protocol import Limits
@@ -188,14 +193,25 @@ class Slot:
             self.broken = True  # cancelled in the middle, stuck or gone: not to be used again
             raise
 
-    async def open_box(self, limits: Limits) -> Box:
-        """Start an agent in namespaces of its own, for a sandbox that lasts."""
+    async def open_box(self, limits: Limits, source: Box | None = None) -> Box:
+        """Start an agent in namespaces of its own, for a sandbox that lasts.
+
+        Args:
+            limits: of the box.
+            source: whose files it starts with; of this slot or another.
+
+        Raises:
+            SandboxFileError: the source's files cannot be copied.
+        """
         assert self._descriptors is not None
         self.jobs += 1
         ours, theirs = socket.socketpair()
         carrier, their_carrier = socket.socketpair()
         try:
-            socket.send_fds(self._descriptors, [b"b"], [theirs.fileno(), their_carrier.fileno()])
+            passed = [theirs.fileno(), their_carrier.fileno()]
+            if source is not None and source.files is not None:
+                passed.append(source.files)
+            socket.send_fds(self._descriptors, [b"b"], passed)
         finally:
             theirs.close()
             their_carrier.close()
@@ -205,8 +221,10 @@ class Slot:
         )
         box = Box(self, await connect(ours), carrier, ended)
         try:
-            config = {"env": self._view.environment}
-            await box.client.configure(config, deadline_s=START_DEADLINE_S)
+            await box.configure({"env": self._view.environment})
+        except SandboxFileError:  # the slot has no part in it
+            await box.close()
+            raise
         except BaseException:
             self.broken = True
             await box.close()
@@ -239,6 +257,7 @@ class Box:
         ended: asyncio.Future[Outcome],
     ) -> None:
         self._slot, self._protocol, self._carrier, self._ended = slot, protocol, carrier, ended
+        self.files: int | None = None  # a view of the workspace, only ever passed on
         carrier.setblocking(False)
         protocol.client.pass_descriptor = self._pass_descriptor
         # A box that nobody awaits at its end must not warn about the slot's death.
@@ -249,6 +268,16 @@ class Box:
         """Return the wire to the box's agent."""
         return self._protocol.client
 
+    async def configure(self, config: dict[str, Any]) -> None:
+        """Wait until the agent is ready, and take the view of its files."""
+        words = await self.client.configure(config, deadline_s=START_DEADLINE_S)
+        if "reason" in words:
+            raise SandboxFileError(".", words["reason"], words["message"])
+        if "error" in words:
+            raise SandboxLost(f"ns: a sandbox could not be built: {words['error']}")
+        _, fds, _, _ = socket.recv_fds(self._carrier, 1, 1)
+        self.files = fds[0] if fds else None
+
     def _pass_descriptor(self, fd: int) -> None:
         socket.send_fds(self._carrier, [b"d"], [fd])
 
@@ -257,6 +286,9 @@ class Box:
         if self._protocol.transport is not None:
             self._protocol.transport.abort()
         self._carrier.close()
+        if self.files is not None:
+            os.close(self.files)
+            self.files = None
         try:
             async with asyncio.timeout(5.0):
                 await asyncio.shield(self._ended)

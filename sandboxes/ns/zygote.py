@@ -25,6 +25,7 @@ from typing import Any
 
 from proofgym.sandboxes import agent as wire
 from proofgym.sandboxes.kernel import calls, landlock, seccomp
+from proofgym.sandboxes.ns.tree_copy import Refused, TreeCopy
 
 BOX = 16  # frame kind: json of the box's limits; its wire comes over the descriptor socket
 JOB_UID = 1000
@@ -72,7 +73,8 @@ class Zygote:
     def enter(self, spec: dict[str, Any]) -> None:
         """Build a program's own file systems, then give everything up."""
         self.mount(spec["disk_bytes"], spec["inodes"])
-        self.harden()
+        self.give_up()
+        self.confine()
 
     def mount(self, disk_bytes: int, inodes: int) -> None:
         """Mount fresh writable places (one tmpfs for all, so one limit holds) and /proc."""
@@ -91,14 +93,17 @@ class Zygote:
             calls.mount(source, target, None, calls.MS_BIND)
         calls.mount("proc", "/proc", "proc", calls.MS_NOSUID | calls.MS_NODEV | calls.MS_NOEXEC)
 
-    def harden(self) -> None:
-        """Become an ordinary user without capabilities, under Landlock and seccomp."""
+    def give_up(self) -> None:
+        """Become an ordinary user without capabilities."""
         if self.config["map_root"]:
             os.setgroups([])
             os.setresgid(JOB_UID, JOB_UID, JOB_UID)
             os.setresuid(JOB_UID, JOB_UID, JOB_UID)
         calls.drop_capabilities()
         calls.no_new_privileges()
+
+    def confine(self) -> None:
+        """Go under Landlock and seccomp."""
         if self.config["landlock"]:
             rules = {"/": landlock.READ, "/dev": landlock.DEVICE | landlock.READ_DIR}
             rules["/proc"] = landlock.READ | landlock.WRITE_FILE
@@ -131,7 +136,7 @@ class Zygote:
         """Answer BOX: fork an agent that is pid 1 of its own namespaces."""
         if kind != BOX:
             return
-        _, fds, _, _ = socket.recv_fds(self.descriptors, 1, 2)
+        _, fds, _, _ = socket.recv_fds(self.descriptors, 1, 3)
         spec = json.loads(payload)
         calls.unshare(calls.CLONE_NEWPID)
         pid = os.fork()  # when it fails this slot ends, and the host makes another
@@ -145,21 +150,33 @@ class Zygote:
         self.agent.channels[channel_id] = wire.Channel(channel_id, pid, {}, False)
 
     def become_box(self, fds: list[int], spec: dict[str, Any]) -> None:
-        """Be the agent of a box, given its wire and what carries descriptors, until it closes."""
+        """Be the agent of a box until it closes.
+
+        Args:
+            fds: its wire, what carries descriptors, and maybe another box's files to start with.
+            spec: the box's limits.
+        """
         code = wire.SETUP_ERROR_EXIT
         try:
             signal.set_wakeup_fd(-1)
             agent = wire.Agent(os.dup2(fds[0], 3), 3)
             agent.descriptors = socket.socket(fileno=os.dup2(fds[1], 4, inheritable=False))
-            os.closerange(5, 4096)
+            source = os.dup2(fds[2], 5, inheritable=False) if len(fds) > 2 else -1
+            os.closerange(5 if source < 0 else 6, 4096)
             self.mount(spec["disk_bytes"], spec["inodes"])
-            self.harden()
+            offer_files(agent.descriptors)
+            self.give_up()
+            if source >= 0:
+                copy_files(source, spec["disk_bytes"])
+            self.confine()
             agent.serve()
             code = 0
         except BaseException as error:  # noqa: BLE001 (told to the host)
+            words = {"error": f"{type(error).__name__}: {error}"}
+            if isinstance(error, Refused):
+                words = {"reason": error.reason, "message": error.message}
             with contextlib.suppress(OSError):
-                text = json.dumps({"error": f"{type(error).__name__}: {error}"}).encode()
-                agent.send(wire.READY, 0, text)
+                agent.send(wire.READY, 0, json.dumps(words).encode())
         finally:
             os._exit(code)
 
@@ -171,6 +188,25 @@ class Zygote:
         self.agent.roots, self.agent.kill_all = self.roots, self.kill_all
         self.agent.after_exit, self.agent.request = self.after_exit, self.request
         self.agent.serve()
+
+
+def offer_files(carrier: socket.socket) -> None:
+    """Give the host a view of the workspace to hand to this box's forks, and to nobody else."""
+    try:
+        view = calls.read_only_view(WRITABLE["workspace"])
+    except OSError:  # a kernel that refuses it: forks are made through an archive then
+        carrier.send(b"-")
+        return
+    socket.send_fds(carrier, [b"+"], [view])
+    os.close(view)
+
+
+def copy_files(source: int, room: int) -> None:
+    """Fill the workspace from another box's view of its own, which no program here will hold."""
+    target = os.open(WRITABLE["workspace"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    TreeCopy(room).run(source, target)
+    os.close(target)
+    os.close(source)
 
 
 def build_root(config: dict[str, Any], sources: dict[str, int]) -> None:

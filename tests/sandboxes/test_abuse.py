@@ -63,6 +63,12 @@ async def main():
         result = await box.python(bomb)
         if not 8 <= int(result.stdout) <= 32:
             found["process limit"] = result.stdout
+    async with await backend.create(abuse.Limits()) as box:
+        await box.write("d/f", b"base")
+        for one in await box.fork(2):
+            async with one:
+                if await one.read("d/f") != b"base":
+                    found["fork"] = "other files"
     await backend.close()
     print(json.dumps({"tier": backend.isolation.tier, "found": found}))
 
