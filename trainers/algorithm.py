@@ -20,7 +20,7 @@ from proofgym.trainers.advantages.gae import Gae, gae
 from proofgym.trainers.advantages.registry import ESTIMATORS, WITHOUT_A_GROUP, values_of
 from proofgym.trainers.algorithm_config import AlgorithmConfig
 from proofgym.trainers.annotate import annotate
-from proofgym.trainers.batch import Batch, Weighted, pack
+from proofgym.trainers.batch import Batch, Weighted, pack, packing_efficiency
 from proofgym.trainers.corrections.correction import correct
 from proofgym.trainers.kl import kl_loss, kl_terms
 from proofgym.trainers.learner import Learner, LossFunction
@@ -88,9 +88,14 @@ def prepare(
     kept = [group for group in trained if group.signal or not config.filter_flat_groups]
     chunks = _chunks(kept, config.updates)
     weighted = [weigh(chunk, config) for chunk in chunks]
+    updates = [pack(one, token_budget=config.token_budget) for one in weighted if one]
+    metrics = _metrics(groups, trained)
+    if updates:
+        packed = [batch for update in updates for batch in update]
+        metrics["pack/efficiency"] = packing_efficiency(packed, config.token_budget)
     return Prepared(
-        updates=[pack(one, token_budget=config.token_budget) for one in weighted if one],
-        metrics=_metrics(groups, trained),
+        updates=updates,
+        metrics=metrics,
         filtered=_filtered(episodes, trained, kept),
     )
 

@@ -3,6 +3,7 @@
 Shapes: T tokens of all packed sequences together, S sequences, N action tokens.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,19 +77,21 @@ class Batch:
     target_N: Tensor | None = None
 
 
-def pack(weighted: Sequence[Weighted], *, token_budget: int, bucket: bool = True) -> list[Batch]:
+def pack(weighted: Sequence[Weighted], *, token_budget: int, reorder: bool = True) -> list[Batch]:
     """Lay samples end to end in the micro-batches of :func:`micro_batches`."""
-    return [lay_out(one) for one in micro_batches(weighted, token_budget, bucket=bucket)]
+    return [lay_out(one) for one in micro_batches(weighted, token_budget, reorder=reorder)]
 
 
 def micro_batches(
-    weighted: Sequence[Weighted], token_budget: int, *, bucket: bool = True
+    weighted: Sequence[Weighted], token_budget: int, *, reorder: bool = True
 ) -> list[list[Weighted]]:
     """Share samples out over micro-batches of at most ``token_budget`` tokens.
 
-    Sequences of like length come together (attention pads within a micro-batch only). A sequence
-    longer than the budget gets a micro-batch of its own. The grouping depends on the lengths
-    alone, so it is the same in every run.
+    First fit, the longest first: it wastes at most 2/9 of the room, and on mixed lengths some
+    percent (Johnson, Near-optimal bin packing algorithms, 1973). Without ``reorder`` samples stay
+    in the order given, each in the newest micro-batch. A sequence longer than the budget gets a
+    micro-batch of its own. The grouping depends on the lengths alone, so it is the same in every
+    run.
 
     Raises:
         ValueError: the samples have different temperatures.
@@ -99,16 +102,25 @@ def micro_batches(
             f"one batch must have one sampling temperature, got {sorted(temperatures)}. "
             "Train on each apart."
         )
-    order = sorted(weighted, key=lambda one: len(one.sample)) if bucket else list(weighted)
+    order = sorted(weighted, key=lambda one: -len(one.sample)) if reorder else weighted
     batches: list[list[Weighted]] = []
-    room = 0
+    rooms: list[int] = []
     for one in order:
-        if not batches or len(one.sample) > room:
+        size = len(one.sample)
+        oldest = 0 if reorder else max(0, len(rooms) - 1)
+        place = next((i for i in range(oldest, len(rooms)) if size <= rooms[i]), len(rooms))
+        if place == len(rooms):
             batches.append([])
-            room = token_budget
-        batches[-1].append(one)
-        room -= len(one.sample)
+            rooms.append(token_budget)
+        batches[place].append(one)
+        rooms[place] -= size
     return batches
+
+
+def packing_efficiency(batches: Sequence[Batch], token_budget: int) -> float:
+    """Say which part of the micro-batches' room holds tokens; nan without any."""
+    tokens = sum(batch.cumulative_lengths[-1] for batch in batches)
+    return tokens / (len(batches) * token_budget) if batches else math.nan
 
 
 def lay_out(group: Sequence[Weighted]) -> Batch:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from proofgym.trainers.batch import Batch
+from proofgym.trainers.chunked_head import head_of, logit_shape, token_logprobs
 from proofgym.trainers.errors import TrainError
 from proofgym.trainers.losses.terms import ActionLogprobs, LossSums
 from proofgym.trainers.metric_sums import MetricSums
@@ -68,7 +69,7 @@ class Learner:
         critic: a value head on the last hidden state, with a learning rate of its own; None: none.
 
     Raises:
-        TrainError: the model changes its logits behind the head, which is not scored here.
+        TrainError: the model's head is not linear.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Learner:
         total_steps: int,
         critic: ValueHead | None = None,
     ) -> None:
-        _check_head(model)
+        head_of(model)  # refuses what cannot be scored
         self.model = model
         self.config = optimizer
         self.total_steps = total_steps
@@ -196,12 +197,11 @@ def action_logprobs(
 ) -> ActionLogprobs:
     """Score a packed batch's action tokens with one forward pass.
 
-    The logits of the N positions that predict an action are made, in float32, and no others.
+    Only the N positions that predict an action are scored, in float32 and a chunk at a time.
     Greedy samples (temperature 0) are scored at temperature 1.
     """
     packing = Packing.of(batch.cumulative_lengths, device)
     backbone: Any = model.get_decoder()  # type: ignore[operator]  # of transformers' models
-    head: Any = model.get_output_embeddings()  # type: ignore[operator]
     with attend_packed(model):
         hidden_TH = backbone(
             input_ids=batch.tokens_T[None].to(device),
@@ -210,28 +210,13 @@ def action_logprobs(
             packing=packing,
         ).last_hidden_state[0]
     action_N = batch.action_T.nonzero().squeeze(1).to(device)
-    logits_NV = head(hidden_TH[action_N - 1])
-    exact = torch.promote_types(logits_NV.dtype, torch.float32)  # float64 stays, for proofs
-    logits_NV = logits_NV.to(exact) / (batch.temperature or 1.0)
-    all_logp_NV = torch.log_softmax(logits_NV, dim=-1)
-    targets_N = batch.tokens_T.to(device)[action_N]
-    logp_N = all_logp_NV.gather(1, targets_N[:, None]).squeeze(1)
-    with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
-        entropy_N = -(all_logp_NV.exp() * all_logp_NV).sum(dim=-1)
-    value_N = None if value_head is None else value_head(hidden_TH[action_N - 1])
+    hidden_NH = hidden_TH[action_N - 1]
+    logp_N, entropy_N = token_logprobs(
+        hidden_NH,
+        head_of(model),
+        batch.tokens_T.to(device)[action_N],
+        logit_shape(model, batch.temperature),
+        entropy_gradient=entropy_gradient,
+    )
+    value_N = None if value_head is None else value_head(hidden_NH)
     return ActionLogprobs(logp_N=logp_N, entropy_N=entropy_N, value_N=value_N)
-
-
-def _check_head(model: nn.Module) -> None:
-    config: Any = model.config
-    settings: dict[str, Any] = config.get_text_config().to_dict()
-    for name, plain in _BEHIND_THE_HEAD.items():
-        if settings.get(name, plain) not in (plain, None):
-            raise TrainError(
-                f"expected a model whose logits are its head's, got {type(model).__name__} with "
-                f"{name} = {settings[name]}. The learner cannot score it exactly; train another."
-            )
-
-
-_BEHIND_THE_HEAD = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
-"""Settings of Gemma 2 and 3, Cohere and Granite, and the values at which they do nothing."""

@@ -1,9 +1,10 @@
 """Attention over sequences laid end to end, through transformers' attention interface.
 
-Everything but attention runs on exactly the T packed tokens. Attention itself pads to the longest
-sequence of the micro-batch and runs torch's causal kernel, which works on any device.
+Everything but attention runs on exactly the T packed tokens. Attention itself takes sequences of
+like length together, pads each to the longest of them and runs torch's causal kernel, which works
+on any device.
 
-Shapes: T packed tokens, S sequences, L the longest, H heads, D head size.
+Shapes: T packed tokens, S sequences taken together, L the longest of them, H heads, D head size.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,11 +27,12 @@ class Packing:
     """Where each packed token stands in the padded layout.
 
     Args:
-        gather_SL: which of the T tokens stands at (sequence, position); 0 on padding.
-        scatter_T: which of the S*L padded places holds token t.
+        groups: for sequences taken together, shape SL: which of the T tokens stands at
+            (sequence, position); a group's own first token on padding.
+        scatter_T: which of all groups' padded places, joined, holds token t.
     """
 
-    gather_SL: Tensor
+    groups: tuple[Tensor, ...]
     scatter_T: Tensor
 
     @staticmethod
@@ -38,12 +40,28 @@ class Packing:
         """Lay out sequences whose boundaries are given."""
         bounds = torch.tensor(cumulative_lengths)
         starts, lengths = bounds[:-1], bounds.diff()
-        longest = int(lengths.max())
-        position_SL = torch.arange(longest).expand(len(lengths), longest)
-        inside_SL = position_SL < lengths[:, None]
-        gather_SL = torch.where(inside_SL, starts[:, None] + position_SL, 0)
-        scatter_T = inside_SL.flatten().nonzero().squeeze(1)
-        return Packing(gather_SL=gather_SL.to(device), scatter_T=scatter_T.to(device))
+        groups: list[Tensor] = []
+        scatter_T = torch.empty(int(bounds[-1]), dtype=torch.long)
+        places = 0
+        for rows in _of_like_length(lengths.tolist()):
+            longest = int(lengths[rows].max())
+            position_SL = torch.arange(longest).expand(len(rows), longest)
+            inside_SL = position_SL < lengths[rows, None]
+            token_SL = starts[rows, None] + position_SL
+            groups.append(torch.where(inside_SL, token_SL, starts[rows[0]]).to(device))
+            scatter_T[token_SL[inside_SL]] = places + inside_SL.flatten().nonzero().squeeze(1)
+            places += inside_SL.numel()
+        return Packing(groups=tuple(groups), scatter_T=scatter_T.to(device))
+
+
+def _of_like_length(lengths: Sequence[int]) -> list[list[int]]:
+    """Group sequences: all together where padding at most doubles them, else by powers of two."""
+    if max(lengths) * len(lengths) <= 2 * sum(lengths):
+        return [list(range(len(lengths)))]
+    groups: dict[int, list[int]] = {}
+    for index, length in enumerate(lengths):
+        groups.setdefault((length - 1).bit_length(), []).append(index)
+    return list(groups.values())
 
 
 def packed_attention(
@@ -63,34 +81,75 @@ def packed_attention(
     """Attend causally within each packed sequence; query is [1, H, T, D].
 
     Raises:
-        TrainError: the model's attention has a soft cap or sinks, which torch's kernel lacks.
+        TrainError: the model's attention has sinks.
     """
-    if softcap is not None or s_aux is not None:
+    if s_aux is not None:
         raise TrainError(
-            f"expected plain attention, got {type(module).__name__} with "
-            f"{'a softcap' if softcap is not None else 'attention sinks'}. The learner cannot "
-            "score this model exactly; train another one."
+            f"expected plain attention, got {type(module).__name__} with attention sinks. The "
+            "learner cannot score this model exactly; train another one."
         )
-    places = packing.gather_SL
+    joined = [
+        _attend(query, key, value, group_SL, scaling, sliding_window, softcap)
+        for group_SL in packing.groups
+    ]
+    return torch.cat(joined)[packing.scatter_T][None], None
+
+
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    group_SL: Tensor,
+    scaling: float,
+    sliding_window: int | None,
+    softcap: float | None,
+) -> Tensor:
+    """Attend within some of the sequences; the result is [S*L, H, D]."""
     query_SHLD, key_SKLD, value_SKLD = (
-        tensor[0][:, places].transpose(0, 1) for tensor in (query, key, value)
+        tensor[0][:, group_SL].transpose(0, 1) for tensor in (query, key, value)
     )
-    longest = places.shape[1]
+    longest = group_SL.shape[1]
     mask_LL = None
-    if sliding_window is not None and sliding_window < longest:
+    if softcap is not None or (sliding_window is not None and sliding_window < longest):
         ones_LL = torch.ones(longest, longest, dtype=torch.bool, device=query.device)
-        mask_LL = ones_LL.tril() & ones_LL.triu(1 - sliding_window)
-    attended_SHLD = scaled_dot_product_attention(
-        query_SHLD,
-        key_SKLD,
-        value_SKLD,
-        attn_mask=mask_LL,
-        is_causal=mask_LL is None,
-        scale=scaling,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
-    flat = attended_SHLD.transpose(1, 2).flatten(0, 1)
-    return flat[packing.scatter_T][None], None
+        mask_LL = ones_LL.tril()
+        if sliding_window is not None:
+            mask_LL &= ones_LL.triu(1 - sliding_window)
+    if softcap is not None:
+        assert mask_LL is not None
+        attended_SHLD = _capped(query_SHLD, key_SKLD, value_SKLD, mask_LL, scaling, softcap)
+    else:
+        attended_SHLD = scaled_dot_product_attention(
+            query_SHLD,
+            key_SKLD,
+            value_SKLD,
+            attn_mask=mask_LL,
+            is_causal=mask_LL is None,
+            scale=scaling,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+    return attended_SHLD.transpose(1, 2).flatten(0, 1)
+
+
+def _capped(
+    query_SHLD: Tensor,
+    key_SKLD: Tensor,
+    value_SKLD: Tensor,
+    mask_LL: Tensor,
+    scaling: float,
+    softcap: float,
+) -> Tensor:
+    """Attend with Gemma 2's cap on the scores, which torch's kernel lacks.
+
+    Source: Gemma 2, arXiv:2408.00118, section 2.
+    """
+    shared = query_SHLD.shape[1] // key_SKLD.shape[1]
+    key_SHLD, value_SHLD = (x.repeat_interleave(shared, 1) for x in (key_SKLD, value_SKLD))
+    scores_SHLL = query_SHLD @ key_SHLD.transpose(-1, -2) * scaling
+    scores_SHLL = torch.tanh(scores_SHLL / softcap) * softcap
+    exact = torch.promote_types(scores_SHLL.dtype, torch.float32)
+    weights_SHLL = scores_SHLL.masked_fill(~mask_LL, -torch.inf).softmax(-1, dtype=exact)
+    return weights_SHLL.to(value_SHLD.dtype) @ value_SHLD
 
 
 AttentionInterface.register(NAME, packed_attention)

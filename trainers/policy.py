@@ -45,6 +45,8 @@ def load_policy(folder: Path, device: torch.device) -> Policy:
             f"{len(absent)} of them ({', '.join(absent[:_SHOWN])}). The weights belong to another "
             "architecture, or are damaged."
         )
+    if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
+        model.set_attn_implementation("eager")  # transformers' other kernels leave the cap out
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     return Policy(model=model.to(device), tokenizer=tokenizer)
 

@@ -1,6 +1,8 @@
 """Supervised fine-tuning: cross entropy on demonstrated tokens, through the same batches as RL."""
 
-from proofgym.trainers.batch import Batch, Weighted, pack
+from dataclasses import replace
+
+from proofgym.trainers.batch import Batch, Weighted, pack, packing_efficiency
 from proofgym.trainers.demonstrations import Demonstrations
 from proofgym.trainers.learner import Learner, StepReport
 from proofgym.trainers.losses.cross_entropy import cross_entropy_loss
@@ -21,7 +23,9 @@ async def sft_step(
         for sample, (weight,) in zip(samples, weights, strict=True)
     ]
     batches = pack(weighted, token_budget=config.token_budget)
-    return learner.step(batches, sft_loss)
+    report = learner.step(batches, sft_loss)
+    efficiency = packing_efficiency(batches, config.token_budget)
+    return replace(report, metrics={**report.metrics, "pack/efficiency": efficiency})
 
 
 def sft_loss(scored: ActionLogprobs, batch: Batch) -> LossSums:

@@ -82,11 +82,11 @@ def learner_of(model: Any) -> Learner:
 
 def check_layout(
     make_sample: MakeSample, qwen: Callable[..., Any], gradient: Gradient, name: str,
-    dtype: torch.dtype, order: list[int], budget: int, bucket: bool,
+    dtype: torch.dtype, order: list[int], budget: int, reorder: bool,
 ) -> None:  # fmt: skip
     learner, weighted = learner_of(qwen(dtype)), weighted_samples(make_sample)
     alone = [batch for one in weighted for batch in pack([one], token_budget=1)]
-    laid_out = pack([weighted[i] for i in order], token_budget=budget, bucket=bucket)
+    laid_out = pack([weighted[i] for i in order], token_budget=budget, reorder=reorder)
     expected = gradient(learner, alone, LOSSES[name])
     found = gradient(learner, laid_out, LOSSES[name])
     scale = max(float(one.abs().max()) for one in expected)
@@ -97,15 +97,15 @@ def check_layout(
 
 
 @settings(deadline=None, max_examples=2, suppress_health_check=list(HealthCheck))
-@given(order=st.permutations(range(6)), budget=st.integers(1, 60), bucket=st.booleans())
+@given(order=st.permutations(range(6)), budget=st.integers(1, 60), reorder=st.booleans())
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.slow
 def test_no_layout_changes_the_gradient_of_any_loss(
     make_sample: MakeSample, qwen: Callable[..., Any], gradient: Gradient, name: str,
-    dtype: torch.dtype, order: list[int], budget: int, bucket: bool,
+    dtype: torch.dtype, order: list[int], budget: int, reorder: bool,
 ) -> None:  # fmt: skip
-    check_layout(make_sample, qwen, gradient, name, dtype, order, budget, bucket)
+    check_layout(make_sample, qwen, gradient, name, dtype, order, budget, reorder)
 
 
 def test_one_packed_batch_has_the_gradient_of_single_rows(
