@@ -94,7 +94,8 @@ async def adapt_step(
     env.inside_step, env.passed_on = True, None
     try:
         observation, reward, terminated, truncated, info = raw(env, text_of(message))
-        if not math.isfinite(float(reward)) or not isinstance(observation, str):
+        reward = float(reward)
+        if not math.isfinite(reward) or not isinstance(observation, str):
             raise EnvError(
                 "step() must return a text, a finite reward, two truth values and a dict, got "
                 f"{observation!r:.80} and {reward!r}"
@@ -108,15 +109,15 @@ async def adapt_step(
     inner: Transition | None = env.passed_on
     replies: tuple[Message, ...] = ()
     if inner is None:  # all is the author's own
-        session.reward(float(reward))
+        session.reward(reward)
         replies = (user(observation),) if observation else ()
         session.messages.extend(replies)
     else:  # the author called our step, and may have changed the reward
         replies = inner.messages
-        session.rewards[-1] = float(reward)
+        session.rewards[-1] = reward
     ended = inner if inner is not None and inner.stop is not None else None
     if ended is not None:
-        return _with(ended, float(reward), info)
+        return _with(ended, reward, info)
     stop = _stop(env, bool(terminated), bool(truncated), info)
     if stop is None:
         return Transition(messages=replies, reward=session.rewards[-1], info=info)
@@ -127,7 +128,7 @@ async def adapt_step(
     if info.get("scored") is False:
         reason = str(info.get("error", "its step says that it could not be scored"))
         unscored = Score.unscored(ErrorKind.CRASHED, f"{env.id}: {reason}")
-        return _with(flow.ended(session, stop, unscored, 0.0, replies), float(reward), info)
+        return _with(flow.ended(session, stop, unscored, 0.0, replies), reward, info)
     last = await flow.conclude(env, session, stop, replies, blocking=blocking)
     return _with(last, last.reward, info)
 

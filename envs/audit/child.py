@@ -24,13 +24,14 @@ async def attack(request: dict[str, Any], journal: Journal) -> None:
     journal.note(env_id=cls.id, version=cls.version, waivers=dict(cls.audit_waivers))
     journal.begin("contract.episode/tasks/0")
     field = ground(cls, journal, Canary(Path(request["folder"])))
-    for name in request["probes"]:
+    for number, name in enumerate(request["probes"]):
+        journal.share(len(request["probes"]) - number)
         try:
             await PROBES[name](field)
         except Exception as error:  # noqa: BLE001  # the environment under attack: recorded
             told = f"the {name} probe met {type(error).__name__}: {error}"
             journal.record("contract.episode", told)
-    journal.note(finished=not journal.out_of_time)
+    journal.note(finished=not journal.cut)
 
 
 def main() -> None:

@@ -14,21 +14,28 @@ class Journal:
         descriptor: of the pipe.
         skip: attempts, named without the task's number, not to make: they ended an earlier child.
         until: when the budget ends, on the monotonic clock.
+
+    Attributes:
+        cut: whether an attempt was left out because its time was over.
     """
 
     def __init__(self, descriptor: int, *, skip: Collection[str], until: float) -> None:
         self._descriptor = descriptor
         self._skip = frozenset(skip)
-        self._until = until
+        self._until = self._share_until = until
+        self.cut = False
 
-    @property
-    def out_of_time(self) -> bool:
-        """Whether the budget has ended."""
-        return time.monotonic() >= self._until
+    def share(self, parts: int) -> None:
+        """Give the next probe its part of what is left of the budget, one of so many."""
+        now = time.monotonic()
+        self._share_until = now + (self._until - now) / parts
 
     def begin(self, key: str) -> bool:
         """Announce ``check/name/number of the task``; False where it is not to be tried."""
-        if key.rpartition("/")[0] in self._skip or self.out_of_time:
+        if time.monotonic() >= self._share_until:
+            self.cut = True
+            return False
+        if key.rpartition("/")[0] in self._skip:
             return False
         self._write({"begin": key})
         return True
