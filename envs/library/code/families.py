@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from proofgym.envs.derive import derive
+
 TESTS = 8
 
 
@@ -27,6 +29,11 @@ class Problem:
     wrong: str
     cases: tuple[tuple[list[Any], Any], ...]
     level: str
+
+    @property
+    def key(self) -> str:
+        """Name the problem with its cases: two of one text differ in what they are tested by."""
+        return f"{self.text} [{derive('cases', json.dumps(self.cases)):x}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

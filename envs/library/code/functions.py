@@ -40,7 +40,7 @@ def read_and_print(rng: np.random.Generator, index: int) -> Task:
         for arguments, result in problem.cases
     ]
     return Task(
-        id=prompt,
+        id=problem.key,
         prompt=prompt,
         answer=Secret({"kind": "stdio", "tests": tests}),
         hidden={"solution": Secret(whole)},
@@ -61,7 +61,7 @@ def guess_from_tests(rng: np.random.Generator, index: int) -> Task:
 def _task(prompt: str, problem: Problem, *, solution: str) -> Task:
     tests = [{"args": arguments, "expected": result} for arguments, result in problem.cases]
     return Task(
-        id=prompt,
+        id=problem.key,
         prompt=prompt,
         answer=Secret({"kind": "function", "entry_point": "solve", "tests": tests}),
         hidden={"solution": Secret(solution)},

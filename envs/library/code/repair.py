@@ -24,7 +24,7 @@ def pose(rng: np.random.Generator, index: int) -> Task:
     arguments, result = problem.cases[0]
     shown = _test_file([(arguments, result)])
     return Task(
-        id=f"{problem.text} {arguments}",
+        id=problem.key,
         prompt=_PROMPT.format(problem.text),
         answer=Secret(
             {"kind": "repository", "tests": {"test_hidden.py": _test_file(list(problem.cases))}}
