@@ -105,6 +105,11 @@ class Conversation:
             ids=self._ids[:],
         )
 
+    @property
+    def length(self) -> int:
+        """How many tokens there are so far."""
+        return len(self._ids)
+
     def said(self, ids: Sequence[int]) -> Message:
         """Take what the policy sampled, and return it as a message."""
         renderer = self.renderer
