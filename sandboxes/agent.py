@@ -25,7 +25,9 @@ that length, then the blobs whose lengths the json names under "text" and "stdin
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # CPython: the wrapper makes enums
 import ast
+import atexit
 import contextlib
 import ctypes
 import errno
@@ -145,6 +147,7 @@ class Agent:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         self.poller.register(self.read_fd, select.POLLIN)
         self.poller.register(wake_read, select.POLLIN)
+        _OURS[:] = [name for name in sys.modules if name.partition(".")[0] == "proofgym"]
         gc.collect()
         gc.freeze()
         try:
@@ -628,14 +631,23 @@ def _stdin(content: bytes) -> int:
     return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
 
 
-def _limit(spec: dict[str, Any]) -> None:
-    """Take the signals and limits of an ordinary program."""
-    os.setsid()
+# A forked child copies each page that it touches, if only to count a reference, so what it does
+# takes the short way: numbers for enums, and nothing made twice.
+_ORDINARY_SIGNALS = tuple(
+    int(number)
     for number in (
         signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD,
         signal.SIGPIPE, signal.SIGXFSZ,
-    ):  # fmt: skip
-        signal.signal(number, signal.SIG_DFL)
+    )
+)  # fmt: skip
+_OURS: list[str] = []  # modules of the agent's own start
+
+
+def _limit(spec: dict[str, Any]) -> None:
+    """Take the signals and limits of an ordinary program."""
+    os.setsid()
+    for number in _ORDINARY_SIGNALS:
+        _signal.signal(number, _signal.SIG_DFL)
     os.umask(0o022)
     for name, value in spec.get("rlimits", {}).items():
         _lower(getattr(resource, "RLIMIT_" + name), value)
@@ -648,9 +660,10 @@ def _settle(agent: Agent, spec: dict[str, Any]) -> None:
         fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(fd, b"1000")
         os.close(fd)
-    os.environ.clear()
-    os.environ.update(agent.environment)
-    os.environ.update(spec.get("env") or {})
+    for name in list(os.environ):
+        del os.environ[name]
+    for name, value in {**agent.environment, **(spec.get("env") or {})}.items():
+        os.environ[name] = value
     sys.path[:0] = agent.search_path
     directory = spec.get("cwd") or agent.workspace
     try:
@@ -681,8 +694,8 @@ def _execute(spec: dict[str, Any], text: bytes) -> int:
 
 
 def _new_main(file: str) -> dict[str, Any]:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "proofgym"]:
-        del sys.modules[name]  # of a zygote's start; not the program's business
+    for name in _OURS:
+        sys.modules.pop(name, None)  # of a zygote's start; not the program's business
     main = types.ModuleType("__main__")
     main.__file__ = file
     builtins = sys.modules["builtins"]
@@ -696,9 +709,9 @@ def _new_main(file: str) -> dict[str, Any]:
 
 
 def _open_streams(interactive: bool = False) -> None:
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python does
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)  # as Python does
+    _signal.signal(_signal.SIGXFSZ, _signal.SIG_IGN)
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
     sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
     sys.stdout = open(  # noqa: SIM115
         1, "w", encoding="utf-8", errors="surrogateescape", closefd=False
@@ -753,8 +766,6 @@ def _python(spec: dict[str, Any], text: bytes) -> int:
     shutdown = getattr(threading, "_shutdown", None)
     if shutdown is not None:
         shutdown()  # wait for threads that are not daemons, as an interpreter does
-    import atexit
-
     atexit._run_exitfuncs()
     _flush()
     return code

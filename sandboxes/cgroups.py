@@ -85,12 +85,9 @@ def _version_2(folder: Path) -> CgroupRoot | None:
         return None
 
 
-def _number(path: Path, key: str = "") -> int:
-    for line in path.read_text().splitlines():
-        name, _, value = line.rpartition(" ")
-        if name == key:
-            return int(value)
-    return 0
+def _number(fd: int, key: bytes) -> int:
+    words = os.pread(fd, 4096, 0).split()
+    return int(words[words.index(key) + 1]) if key in words else 0
 
 
 class Cgroup:
@@ -103,6 +100,11 @@ class Cgroup:
         self._limits: Limits | None = None
         for folder in {self._memory, self._pids}:
             folder.mkdir()
+        events = "memory.events" if self._version == 2 else "memory.oom_control"
+        # Read twice a run, so they stay open.
+        self._killed = os.open(self._memory / events, os.O_RDONLY | os.O_CLOEXEC)
+        self._denied = os.open(self._pids / "pids.events", os.O_RDONLY | os.O_CLOEXEC)
+        self._open = True
 
     def add(self, pid: int) -> None:
         """Move a process in; its children follow."""
@@ -125,10 +127,11 @@ class Cgroup:
 
     def counts(self) -> Counts:
         """Read how often the limits bit."""
-        events = "memory.events" if self._version == 2 else "memory.oom_control"
+        if not self._open:
+            return Counts()
         return Counts(
-            oom_kills=_number(self._memory / events, "oom_kill"),
-            pids_denied=_number(self._pids / "pids.events", "max"),
+            oom_kills=_number(self._killed, b"oom_kill"),
+            pids_denied=_number(self._denied, b"max"),
         )
 
     async def died_of_memory(self, before: Counts) -> bool:
@@ -137,6 +140,10 @@ class Cgroup:
 
     def remove(self) -> None:
         """Kill what is left and delete the group."""
+        if self._open:
+            self._open = False
+            os.close(self._killed)
+            os.close(self._denied)
         deadline = time.monotonic() + 2.0
         for folder in {self._memory, self._pids}:
             while folder.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # CPython: the wrapper makes enums
 import ctypes
 import os
 import platform
@@ -152,14 +153,14 @@ def clone_reaper() -> int:
     no other handler, so nothing inside the namespace can signal it. The caller must have no
     Python signal handler that matters: the reaper would run it on our memory.
     """
-    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    before = _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the numbers: no enum is made
     try:
         top = ctypes.addressof(_reaper_stack) + _STACK_BYTES - 64
         entry = ctypes.cast(libc.pause, ctypes.c_void_p)
         flags = CLONE_VM | signal.SIGCHLD
         return check(libc.clone(entry, ctypes.c_void_p(top & ~15), flags, None), "clone")
     finally:
-        signal.signal(signal.SIGCHLD, before)
+        _signal.signal(_signal.SIGCHLD, before)
 
 
 _reaper_stack = ctypes.create_string_buffer(_STACK_BYTES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from collections.abc import Mapping
 
@@ -52,7 +53,7 @@ def restrict(rules: Mapping[str, int], *, tcp: bool = False) -> None:
             except OSError:
                 continue
             try:
-                if not os.path.isdir(f"/proc/self/fd/{fd}") and not os.path.isdir(path):
+                if not stat.S_ISDIR(os.fstat(fd).st_mode):
                     rights &= _FILE_RIGHTS
                 rule = struct.pack("=Qi", rights & handled, fd)
                 calls.syscall("landlock rule", calls.NR_LANDLOCK_ADD, ruleset, 1, rule, 0)

@@ -135,8 +135,15 @@ def compiled(
     return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
 
 
-def install(filter_bytes: bytes) -> None:
-    """Put the filter on this thread and all its future children. Needs no_new_privileges."""
-    buffer = ctypes.create_string_buffer(filter_bytes, len(filter_bytes))
-    head = struct.pack("HxxxxxxQ", len(filter_bytes) // 8, ctypes.addressof(buffer))
-    calls.syscall("seccomp", calls.NR_SECCOMP, 1, 0, head)  # SECCOMP_SET_MODE_FILTER
+class Filter:
+    """A compiled filter, laid out for the kernel once so that a forked child just installs it."""
+
+    def __init__(self, filter_bytes: bytes) -> None:
+        """Keep the bytes where the kernel can read them."""
+        self._buffer = ctypes.create_string_buffer(filter_bytes, len(filter_bytes))
+        address = ctypes.addressof(self._buffer)
+        self._head = struct.pack("HxxxxxxQ", len(filter_bytes) // 8, address)
+
+    def install(self) -> None:
+        """Put it on this thread and all its future children. Needs no_new_privileges."""
+        calls.syscall("seccomp", calls.NR_SECCOMP, 1, 0, self._head)  # SECCOMP_SET_MODE_FILTER

@@ -53,7 +53,7 @@ class Launcher:
         if self.rules is None:
             return
         deny = NO_NAMESPACES | SAME_USER if same_user else NO_NAMESPACES
-        self.filter = seccomp.compiled(memfd=False, deny=deny, same_user=same_user)
+        self.filter = seccomp.Filter(seccomp.compiled(memfd=False, deny=deny, same_user=same_user))
 
     def enter(self, spec: dict[str, Any]) -> None:
         """Give everything up but the runtime and the sandbox's own folder."""
@@ -67,7 +67,7 @@ class Launcher:
         calls.no_new_privileges()
         own = {f"/proc/{os.getpid()}": landlock.READ, self.folder: landlock.READ_WRITE}
         landlock.restrict({**self.rules, **own}, tcp=True)
-        seccomp.install(self.filter)
+        self.filter.install()
 
     def disk_full(self) -> bool:
         """Sum what lies in the folder; stop at the first limit that is passed."""

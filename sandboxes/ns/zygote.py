@@ -40,7 +40,7 @@ class Zygote:
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
-        self.filter = seccomp.compiled(memfd=config["memfd"])
+        self.filter = seccomp.Filter(seccomp.compiled(memfd=config["memfd"]))
         self.own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.reaper = 0
         self.boxes: dict[int, int] = {}
@@ -86,11 +86,12 @@ class Zygote:
             calls.mount("job", JOB_MOUNT, "tmpfs", flags, options + ",huge=within_size")
         except OSError:  # a kernel without huge pages
             calls.mount("job", JOB_MOUNT, "tmpfs", flags, options)
+        before = os.umask(0)
         for name, target in WRITABLE.items():
             source = f"{JOB_MOUNT}/{name}"
-            os.mkdir(source)
-            os.chmod(source, 0o777 if name == "workspace" else 0o1777)
+            os.mkdir(source, 0o777 if name == "workspace" else 0o1777)
             calls.mount(source, target, None, calls.MS_BIND)
+        os.umask(before)
         calls.mount("proc", "/proc", "proc", calls.MS_NOSUID | calls.MS_NODEV | calls.MS_NOEXEC)
 
     def give_up(self) -> None:
@@ -109,7 +110,7 @@ class Zygote:
             rules["/proc"] = landlock.READ | landlock.WRITE_FILE
             rules.update(dict.fromkeys(WRITABLE.values(), landlock.READ_WRITE))
             landlock.restrict(rules)
-        seccomp.install(self.filter)
+        self.filter.install()
 
     def roots(self, channel: wire.Channel) -> list[int]:
         """Name the processes whose descendants are the program's tree."""
