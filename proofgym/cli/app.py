@@ -252,6 +252,22 @@ def envs(*words: str, show: str | None = None) -> int:
 
 
 @app.command
+def new(name: str, /, *, template: Literal["qa", "tools", "multi-turn"] = "qa") -> int:
+    """Write a package with an environment of your own: sound, tested and ready to be trained on.
+
+    Parameters
+    ----------
+    name
+        Of the package and its folder, such as my_env.
+    template
+        qa: questions and answers in a file; tools: questions that need a tool; multi-turn: a game.
+    """
+    from proofgym.cli.new_package import new_package
+
+    return new_package(name, template=template)
+
+
+@app.command
 def verify(
     *,
     kind: Literal["math", "instruction", "code"],
