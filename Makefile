@@ -11,7 +11,7 @@ TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help venv quickstart test lint bench
+.PHONY: help venv vllm quickstart test lint bench
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,6 +22,14 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet "$(TORCH)"
 	$(BIN)/pip install --quiet -e '.[train,docker,judge,schema,dev]' -c constraints.txt
+	touch $@
+
+vllm: .venv-vllm/.installed  ## Make .venv-vllm with vLLM's CPU build, for engine.kind = "vllm" and its tests
+
+# Without dependencies: what vLLM declares but never loads here (triton, cv2, numba, ...) is 2 GB.
+.venv-vllm/.installed: constraints-vllm.txt
+	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet --no-deps -r constraints-vllm.txt
 	touch $@
 
 quickstart: $(STAMP)  ## Train a tiny policy to use a calculator; the report is in runs/quickstart

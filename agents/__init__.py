@@ -4,7 +4,7 @@ from proofgym.agents.chat_endpoint import ChatEndpoint, ChatEndpointConfig
 from proofgym.agents.driver import Assignment, Deadlines, Driver
 from proofgym.agents.engine import Completion, Engine, Fingerprint, Finish
 from proofgym.agents.episode_files import read_episodes, write_episodes
-from proofgym.agents.errors import AgentError, EngineError, RenderError
+from proofgym.agents.errors import AgentError, EngineError, RenderError, WeightSyncError
 from proofgym.agents.evaluation import (
     AtK,
     Bounds,
@@ -23,6 +23,7 @@ from proofgym.agents.evaluation import (
 )
 from proofgym.agents.policy import Act, EnginePolicy, Human, Policy, Scripted, Seat
 from proofgym.agents.rendering import Conversation, Prompt, RenderConfig, Renderer
+from proofgym.agents.scripted_engine import ScriptedEngine
 
 __all__ = [
     "Act",
@@ -53,7 +54,9 @@ __all__ = [
     "RenderError",
     "Renderer",
     "Scripted",
+    "ScriptedEngine",
     "Seat",
+    "WeightSyncError",
     "attempts_at",
     "compare_paired",
     "evaluate",

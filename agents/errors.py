@@ -11,3 +11,7 @@ class EngineError(AgentError):
 
 class RenderError(AgentError):
     """A chat template cannot do what was asked, such as rendering tools. No retry helps."""
+
+
+class WeightSyncError(AgentError):
+    """An engine does not have the learner's weights. Its rollouts would train on a lie: stop."""

@@ -2,14 +2,18 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from proofgym.agents import Engine, Fingerprint
 from proofgym.agents.process_engine import ProcessEngine
 from proofgym.agents.transformers_engine import TransformersEngine
 from proofgym.agents.transformers_engine.fingerprint import fingerprint
+from proofgym.agents.vllm_engine import VLLMConfig, VLLMEngine
+from proofgym.agents.weight_sync import push_weights
 from proofgym.trainers.errors import SyncError
 from proofgym.trainers.policy import Policy
 
@@ -38,7 +42,9 @@ class ProcessEngineConfig(BaseModel):
     torch_threads: int = Field(default=1, ge=1)
 
 
-EngineConfig = Annotated[EmbeddedEngineConfig | ProcessEngineConfig, Field(discriminator="kind")]
+EngineConfig = Annotated[
+    EmbeddedEngineConfig | ProcessEngineConfig | VLLMConfig, Field(discriminator="kind")
+]
 """A new kind of engine is a member of this union, and a branch of :func:`start_engine`."""
 
 
@@ -55,10 +61,12 @@ class EngineHost:
 
     Args:
         config: which engine.
+        folder: for the logs of servers, and the model's configuration that they start with.
     """
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, folder: Path) -> None:
         self.config = config
+        self.folder = folder
         self._engine: Engine | None = None
 
     async def serve(self, policy: Policy, version: int) -> Engine:
@@ -67,11 +75,15 @@ class EngineHost:
         Raises:
             EngineError: it cannot be started, or serve this model.
             SyncError: it holds other weights than it was sent.
+            WeightSyncError: so does a server.
         """
+        if self._engine is None and isinstance(self.config, VLLMConfig):
+            self._engine = await start_servers(self.config, policy, self.folder)
         if self._engine is not None and not shares_weights(self.config):
             await self.publish(policy, version)
             return self._engine
         await self.close()
+        assert not isinstance(self.config, VLLMConfig), "its servers were started above"
         self._engine = await start_engine(self.config, policy, version)
         return self._engine
 
@@ -80,8 +92,13 @@ class EngineHost:
 
         Raises:
             SyncError: it holds other weights than it was sent.
+            WeightSyncError: so does a server, or it samples with others all the same.
         """
         assert self._engine is not None, "serve comes before publish"
+        if isinstance(self._engine, VLLMEngine):
+            dtype: torch.dtype = getattr(torch, self._engine.dtype)
+            sync = await push_weights(self._engine, policy.model, version, dtype=dtype)
+            return sync.fingerprint
         if shares_weights(self.config):
             return await self._engine.load({}, version)
         weights = dict(policy.model.named_parameters())
@@ -99,6 +116,7 @@ class EngineHost:
         if not shares_weights(self.config):
             yield await self.serve(policy, version)
             return
+        assert isinstance(self.config, EmbeddedEngineConfig), "no other shares weights"
         engine = await start_engine(self.config, policy, version)
         try:
             yield engine
@@ -130,8 +148,30 @@ def check_sync(sent: Fingerprint, loaded: Fingerprint) -> None:
     )
 
 
-async def start_engine(config: EngineConfig, policy: Policy, version: int) -> Engine:
-    """Make an engine that serves a policy.
+async def start_servers(config: VLLMConfig, policy: Policy, folder: Path) -> VLLMEngine:
+    """Start servers with random weights: what they sample with is always sent, and checked.
+
+    Raises:
+        EngineError: one does not come up, or cannot be used.
+    """
+    model = folder / "model"
+    if not config.urls:
+        model.mkdir(parents=True, exist_ok=True)
+        policy.model.config.save_pretrained(model)
+        policy.tokenizer.save_pretrained(model)
+    engine = VLLMEngine(config, model=model, dummy_weights=True, log_folder=folder)
+    try:
+        await engine.start()
+    except BaseException:
+        await engine.close()
+        raise
+    return engine
+
+
+async def start_engine(
+    config: EmbeddedEngineConfig | ProcessEngineConfig, policy: Policy, version: int
+) -> Engine:
+    """Make an engine in or beside this process that serves a policy.
 
     Raises:
         EngineError: it cannot be started, or serve this model.

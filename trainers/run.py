@@ -75,7 +75,7 @@ class Run:
         self.environment: type[Env] = environment_class(config.environment)
         self.folder = RunFolder(path, config)
         self.device = pick_device(config.device)
-        self.host = EngineHost(config.engine)
+        self.host = EngineHost(config.engine, self.folder.path / "servers")
         self.stop_requested = False
         if config.torch_threads:
             torch.set_num_threads(config.torch_threads)

@@ -67,7 +67,9 @@ class Child:
         match message:
             case Generate():
                 prompt_ids: list[int] = message.prompt_ids.tolist()
-                return await self.engine.generate(prompt_ids, message.sampling, message.seed)
+                return await self.engine.generate(
+                    prompt_ids, message.sampling, message.seed, priority=message.priority
+                )
             case Load():
                 tensors = self.weights.tensors() if message.fresh else {}
                 return await self.engine.load(tensors, message.version)

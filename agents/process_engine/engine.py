@@ -120,11 +120,17 @@ class ProcessEngine:
         return self._process.pid
 
     async def generate(
-        self, prompt_ids: Sequence[int], sampling: Sampling, seed: int
+        self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, *, priority: int = 0
     ) -> Completion:
         """Sample one completion; see :class:`~proofgym.agents.engine.Engine`."""
         prompt = np.array(prompt_ids, dtype=np.int64)
-        request = Generate(number=self._next(), prompt_ids=prompt, sampling=sampling, seed=seed)
+        request = Generate(
+            number=self._next(),
+            prompt_ids=prompt,
+            sampling=sampling,
+            seed=seed,
+            priority=priority,
+        )
         completion: Completion = await self._ask(request)
         return completion
 

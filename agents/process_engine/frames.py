@@ -51,6 +51,7 @@ class Generate:
     prompt_ids: NDArray[np.int64]
     sampling: Sampling
     seed: int
+    priority: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

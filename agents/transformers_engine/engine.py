@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from proofgym.agents.engine import Completion, Fingerprint, Finish
+from proofgym.agents.engine import Completion, Fingerprint, Finish, check_request
 from proofgym.agents.errors import EngineError
 from proofgym.agents.transformers_engine.batch import Batch
 from proofgym.agents.transformers_engine.decoder import Decoder
@@ -95,13 +95,16 @@ class TransformersEngine:
         return self._batch.prefilled_tokens
 
     async def generate(
-        self, prompt_ids: Sequence[int], sampling: Sampling, seed: int
+        self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, *, priority: int = 0
     ) -> Completion:
         """Sample one completion; see :class:`~proofgym.agents.engine.Engine`."""
         if self._dead:
             raise EngineError(self._dead)
-        row = self._row(prompt_ids, sampling, seed)
-        self._waiting.append(row)
+        row = self._row(prompt_ids, sampling, seed, priority)
+        place = len(self._waiting)
+        while place and self._waiting[place - 1].priority > priority:
+            place -= 1
+        self._waiting.insert(place, row)
         self._start()
         try:
             return await row.future
@@ -153,31 +156,9 @@ class TransformersEngine:
         self._abort_all()
         self._batch.free()
 
-    def _row(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int) -> Row:
+    def _row(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, priority: int) -> Row:
+        room = check_request(prompt_ids, sampling, self._max_context, self._decoder.vocab_size)
         prompt = np.array(prompt_ids, dtype=np.int64)
-        room = self._max_context - len(prompt)
-        vocab_size = self._decoder.vocab_size
-        if not len(prompt):
-            raise EngineError("A prompt needs at least one token, got none.")
-        if room < 1:
-            raise EngineError(
-                f"A prompt must leave room for a token in max_context={self._max_context}, got "
-                f"{len(prompt)} tokens. Shorten it, or make the engine with a larger max_context."
-            )
-        if prompt.min() < 0 or prompt.max() >= vocab_size:
-            raise EngineError(
-                f"Prompt ids must be from 0 to {vocab_size - 1}, got {prompt.min()} to "
-                f"{prompt.max()}. Does the tokenizer belong to this model?"
-            )
-        if sampling.max_tokens < 1 or not 0 <= sampling.temperature < float("inf"):
-            raise EngineError(
-                "Sampling needs max_tokens of at least 1 and a finite temperature of at least 0, "
-                f"got {sampling.max_tokens} and {sampling.temperature}."
-            )
-        if not all(0 <= stop < vocab_size for stop in sampling.stop_ids):
-            raise EngineError(
-                f"stop_ids must be from 0 to {vocab_size - 1}, got {sampling.stop_ids}."
-            )
         return Row(
             prompt=prompt,
             hashes=self._batch.prefixes.prefixes(prompt),
@@ -185,6 +166,7 @@ class TransformersEngine:
             seed=seed_word(seed),
             limit=min(sampling.max_tokens, room),
             future=asyncio.get_running_loop().create_future(),
+            priority=priority,
         )
 
     def _start(self) -> None:

@@ -22,6 +22,7 @@ class Row:
         seed: as a 64-bit word.
         limit: the most tokens to draw; the context may make it smaller than ``max_tokens``.
         future: takes the completion.
+        priority: while it waits, lower goes first.
         slot: -1 before it has one.
         lane: of the output buffers; fixed while it is sampled.
         cached: how many of ``prompt`` are in the slot already when it enters.
@@ -40,6 +41,7 @@ class Row:
     seed: np.uint64
     limit: int
     future: asyncio.Future[Completion]
+    priority: int = 0
     slot: int = -1
     lane: int = -1
     cached: int = 0

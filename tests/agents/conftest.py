@@ -1,7 +1,7 @@
 """A tokenizer made on the spot, and an engine that says what it is told to."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from proofgym.agents import Completion, Fingerprint, Finish, Renderer
 from proofgym.agents.tiny_policy import tiny_tokenizer
 from proofgym.envs import Sampling
+from tests.agents.vllm_engine.vllm_server import VLLMServer, need_vllm, serving
 
 
 @dataclass(slots=True)
@@ -23,7 +24,7 @@ class TapeEngine:
     asked: list[tuple[list[int], Sampling, int]] = field(default_factory=list)
 
     async def generate(
-        self, prompt_ids: Sequence[int], sampling: Sampling, seed: int
+        self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, *, priority: int = 0
     ) -> Completion:
         prompt = list(prompt_ids)
         self.asked.append((prompt, sampling, seed))
@@ -60,3 +61,16 @@ def renderer() -> Renderer:
 @pytest.fixture
 def tape() -> type[TapeEngine]:
     return TapeEngine
+
+
+@pytest.fixture(scope="session")
+def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VLLMServer]:
+    """Serve the contract suite's model, which has tied embeddings."""
+    from tests.agents.test_engine_contract import small_model
+
+    folder = tmp_path_factory.mktemp("vllm")
+    need_vllm()
+    small_model().save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    with serving(folder, folder / "server.log", slots=8) as server:
+        yield server

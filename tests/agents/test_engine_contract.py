@@ -1,68 +1,71 @@
 """What every engine must do. A new engine gets these tests by an entry in ``ENGINES``."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
-from proofgym.agents.engine import Completion, Engine, Finish
+from proofgym.agents import ScriptedEngine
+from proofgym.agents.engine import Completion, Engine, Fingerprint, Finish
 from proofgym.agents.errors import EngineError
 from proofgym.agents.process_engine import ProcessEngine
-from proofgym.agents.transformers_engine import TransformersEngine
-from proofgym.envs import Sampling
+from proofgym.agents.transformers_engine import TransformersEngine, fingerprint
+from proofgym.envs import Sampling, derive
+from tests.agents.vllm_engine.vllm_server import VLLMServer
 
 T = TypeVar("T")
 VOCAB = 40
-CONTEXT = 64
+CONTEXT = 512
+LONG = 400  # tokens of a completion that is still under way when others have ended
 PROMPT = [3, 1, 4, 1, 5]
 
 
-def _model() -> Qwen3ForCausalLM:
+def small_model(*, tied: bool = True) -> PreTrainedModel:
+    """Build the same model every time, in a shape that vLLM's CPU kernels serve."""
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=VOCAB,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
         max_position_embeddings=CONTEXT,
+        tie_word_embeddings=tied,
     )
     return Qwen3ForCausalLM(config).eval()
 
 
-def _fast() -> Engine:
-    return TransformersEngine(_model(), max_slots=8, path="fast", version=7)
+def _scripted(_: pytest.FixtureRequest) -> Engine:
+    def draw(prompt: list[int], drawn: int, sampling: Sampling, seed: int) -> int:
+        return derive(drawn, 0 if sampling.temperature == 0 else seed, *prompt) % VOCAB
+
+    return ScriptedEngine(draw, vocab_size=VOCAB, max_context=CONTEXT, slots=8, version=7)
 
 
-def _general() -> Engine:
-    return TransformersEngine(_model(), max_slots=8, path="general", version=7)
+def _fast(_: pytest.FixtureRequest) -> Engine:
+    return TransformersEngine(small_model(), max_slots=8, path="fast", version=7)
+
+
+def _general(_: pytest.FixtureRequest) -> Engine:
+    return TransformersEngine(small_model(), max_slots=8, path="general", version=7)
 
 
 _processes: list[ProcessEngine] = []
 
 
-def _process() -> Engine:
+def _process(_: pytest.FixtureRequest) -> Engine:
     """Lend one process to all tests that do not close it: a start takes seconds."""
     if not _processes or _processes[-1].closed:
-        _processes.append(ProcessEngine(_model(), max_slots=8, version=7))
+        _processes.append(ProcessEngine(small_model(), max_slots=8, version=7))
     else:
-        run(lambda: _processes[-1].load({}, 7))
+        asyncio.run(_given(_processes[-1], dict(small_model().named_parameters())))
     return _processes[-1]
-
-
-# Each makes an engine of version 7, with at least VOCAB ids and a context of CONTEXT.
-ENGINES: dict[str, Callable[[], Engine]] = {
-    "transformers-fast": _fast,
-    "transformers-general": _general,
-    "process": _process,
-}
-SLOW = {"process"}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -70,6 +73,28 @@ def _no_process_stays() -> Iterator[None]:
     yield
     while _processes:
         run(_processes.pop().close)
+
+
+def _vllm(request: pytest.FixtureRequest) -> Engine:
+    server: VLLMServer = request.getfixturevalue("vllm_server")
+    engine = server.engine(version=7)
+    weights = dict(small_model().named_parameters())
+    asyncio.run(_given(engine, weights))  # a test before may have left others
+    return engine
+
+
+async def _given(engine: Engine, weights: Mapping[str, Any]) -> None:
+    await engine.load(weights, 7)
+
+
+# Each makes an engine of version 7 and 8 slots, that serves ``small_model()``.
+ENGINES = [
+    pytest.param(_scripted, id="scripted"),
+    pytest.param(_fast, id="transformers-fast"),
+    pytest.param(_general, id="transformers-general"),
+    pytest.param(_process, id="process", marks=pytest.mark.slow),
+    pytest.param(_vllm, id="vllm", marks=pytest.mark.vllm),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -81,20 +106,27 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(make, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
-        for name, make in ENGINES.items()
-    ]
-)
-def engine(request: pytest.FixtureRequest) -> Engine:
-    made: Engine = request.param()
-    return made
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    made: Engine = request.param(request)
+    yield made
+    if not isinstance(made, ProcessEngine):  # it is lent on
+        asyncio.run(made.close())
+
+
+@pytest.fixture
+def weights() -> Mapping[str, Any]:
+    return dict(small_model().named_parameters())
+
+
+async def tokens_pass(engine: Engine) -> None:
+    """Wait until all requests made so far have drawn some tokens."""
+    await engine.generate(PROMPT, Sampling(max_tokens=3), 0)
 
 
 def run(work: Callable[[], Awaitable[T]]) -> T:
     async def bounded() -> T:
-        return await asyncio.wait_for(work(), timeout=240)
+        return await asyncio.wait_for(work(), timeout=60)
 
     return asyncio.run(bounded())
 
@@ -194,13 +226,12 @@ def test_a_bad_request_is_refused_and_the_engine_lives(
 
 
 def test_cancelling_one_request_leaves_the_others_as_they_were(engine: Engine) -> None:
-    requests = [(PROMPT, Sampling(max_tokens=40), seed) for seed in range(4)]
+    requests = [(PROMPT, Sampling(max_tokens=LONG), seed) for seed in range(4)]
 
     async def work() -> tuple[list[Completion], list[Completion]]:
         undisturbed = await asyncio.gather(*(engine.generate(*r) for r in requests))
         tasks = [asyncio.create_task(engine.generate(*request)) for request in requests]
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await tokens_pass(engine)
         tasks[1].cancel()
         with pytest.raises(asyncio.CancelledError):
             await tasks[1]
@@ -213,10 +244,9 @@ def test_cancelling_one_request_leaves_the_others_as_they_were(engine: Engine) -
 
 def test_a_paused_engine_waits_and_goes_on(engine: Engine) -> None:
     async def work() -> tuple[bool, Completion, Completion]:
-        expected = await engine.generate(PROMPT, Sampling(max_tokens=30), 5)
-        task = asyncio.create_task(engine.generate(PROMPT, Sampling(max_tokens=30), 5))
-        for _ in range(10):
-            await asyncio.sleep(0)
+        expected = await engine.generate(PROMPT, Sampling(max_tokens=LONG), 5)
+        task = asyncio.create_task(engine.generate(PROMPT, Sampling(max_tokens=LONG), 5))
+        await tokens_pass(engine)
         await engine.pause()
         await asyncio.sleep(0.05)
         finished_early = task.done()
@@ -228,31 +258,48 @@ def test_a_paused_engine_waits_and_goes_on(engine: Engine) -> None:
     assert got.ids.tolist() == expected.ids.tolist()
 
 
-def test_a_token_carries_the_version_that_drew_it(engine: Engine) -> None:
-    async def work() -> list[list[int]]:
-        found = []
-        for number in range(30):  # some loads come before all tokens, some after, some between
-            task = asyncio.create_task(engine.generate(PROMPT, Sampling(max_tokens=50), 5))
-            await asyncio.sleep(0.002 * number)
-            await engine.load({}, 8 + number)
-            found.append((await task).versions.tolist())
-        return found
+def test_a_token_carries_the_version_that_drew_it(
+    engine: Engine, weights: Mapping[str, Any]
+) -> None:
+    async def work() -> Completion:
+        task = asyncio.create_task(engine.generate(PROMPT, Sampling(max_tokens=LONG), 5))
+        await tokens_pass(engine)
+        await engine.load(weights, 8)
+        await tokens_pass(engine)
+        await engine.load(weights, 9)
+        return await task
 
-    found = run(work)
-    for number, versions in enumerate(found):
-        assert versions == sorted(versions)
-        assert set(versions) <= {7 + number, 8 + number}
-    assert max(len(set(versions)) for versions in found) == 2
+    versions = run(work).versions.tolist()
+    assert versions == sorted(versions)
+    assert set(versions) == {7, 8, 9}
+
+
+def test_of_waiting_requests_the_lowest_priority_goes_first(engine: Engine) -> None:
+    ended: list[str] = []
+
+    async def ask(name: str, seed: int, tokens: int, priority: int) -> None:
+        await engine.generate(PROMPT, Sampling(max_tokens=tokens), seed, priority=priority)
+        ended.append(name)
+
+    async def work() -> None:
+        # as many as there are slots
+        holding = [asyncio.create_task(ask("first", seed, 60, 0)) for seed in range(8)]
+        waiting = [asyncio.create_task(ask("later", seed, 60, 5)) for seed in range(24)]
+        await asyncio.sleep(0)
+        await asyncio.gather(*holding, *waiting, ask("urgent", 0, 20, 1))
+
+    run(work)
+    assert len(ended) == 33
+    assert ended.index("urgent") <= 16  # and not behind the 24 that came before it
 
 
 def test_closing_ends_requests_with_what_they_have(engine: Engine) -> None:
     async def work() -> list[Completion]:
         tasks = [
-            asyncio.create_task(engine.generate(PROMPT, Sampling(max_tokens=50), s))
+            asyncio.create_task(engine.generate(PROMPT, Sampling(max_tokens=LONG), s))
             for s in range(12)  # more than there are slots: some have not begun
         ]
-        for _ in range(12):
-            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
         await engine.close()
         done = await asyncio.gather(*tasks)
         with pytest.raises(EngineError, match="closed"):
@@ -261,18 +308,21 @@ def test_closing_ends_requests_with_what_they_have(engine: Engine) -> None:
 
     for completion in run(work):
         assert completion.finish is Finish.ABORT
-        assert len(completion.ids) == len(completion.logprobs) < 50
+        assert len(completion.ids) == len(completion.logprobs) < LONG
 
 
-def test_the_fingerprint_tells_weights_apart(engine: Engine) -> None:
-    async def work() -> list[str]:
-        prints = [await engine.load({}, version) for version in (8, 9)]
-        assert [p.version for p in prints] == [8, 9]
-        return [p.digest for p in prints]
+def test_the_fingerprint_is_that_of_the_weights_sent(
+    engine: Engine, weights: Mapping[str, Any]
+) -> None:
+    changed = {**weights, "model.norm.weight": 2 * weights["model.norm.weight"]}
 
-    first, second = run(work)
-    assert first == second
-    assert len(first) == 64
+    async def work() -> list[Fingerprint]:
+        return [await engine.load(w, v) for v, w in ((8, weights), (9, weights), (10, changed))]
+
+    first, again, other = run(work)
+    assert (first.version, again.version, other.version) == (8, 9, 10)
+    assert first == fingerprint(weights, 8)
+    assert first.digest == again.digest != other.digest
 
 
 def test_one_engine_serves_several_event_loops(engine: Engine) -> None:

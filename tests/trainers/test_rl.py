@@ -250,7 +250,9 @@ class Spy:
         self.read: list[list[int]] = []
         self.said: list[list[int]] = []
 
-    async def generate(self, prompt: Sequence[int], sampling: Sampling, seed: int) -> Completion:
+    async def generate(
+        self, prompt: Sequence[int], sampling: Sampling, seed: int, *, priority: int = 0
+    ) -> Completion:
         self.read.append(list(prompt))
         self.said.append(self.left.pop(0))
         ids = np.array(self.said[-1], dtype=np.int32)
