@@ -179,8 +179,10 @@ class _Rollout:
         self.record.messages.append(act.message)
         self.record.tokens += act.tokens
         if act.turn is not None:
-            self.record.turns.append(act.turn)
-            self.record.tokens += len(act.turn.ids)
+            sampled = (*act.parts, act.turn)
+            self.record.turns.extend(sampled)
+            self.record.tokens += sum(len(turn.ids) for turn in sampled)
+            rewards.extend([0.0] * len(act.parts))  # the step's reward stands on the last
         limit = self._stopped(env, act.message, act)
         step = env.astep(act.message) if limit is None else env.aend(limit, act.message)
         transition = await self._within("step", wait.step, step)

@@ -10,7 +10,7 @@ import numpy as np
 
 from proofgym.agents.engine import Completion, Engine, Finish
 from proofgym.agents.errors import EngineError
-from proofgym.agents.rendering import Conversation, Renderer
+from proofgym.agents.rendering import Conversation, Prompt, Renderer
 from proofgym.envs import Opening, Sampling, Turn, derive
 from proofgym.verifiers import Message, Task, ToolCall, assistant
 
@@ -28,6 +28,7 @@ class Act:
         cut: whether it was cut at a length limit, so that it is not a finished message.
         context_full: whether there was no room left to sample in.
         tokens: how many it took, as told by a server that shows no turn.
+        parts: turns of the same message before ``turn``, where a decoder put tokens between them.
     """
 
     message: Message | None
@@ -35,6 +36,7 @@ class Act:
     cut: bool = False
     context_full: bool = False
     tokens: int = 0
+    parts: tuple[Turn, ...] = ()
 
 
 class Seat(Protocol):
@@ -42,6 +44,22 @@ class Seat(Protocol):
 
     async def act(self, *, max_tokens: int) -> Act:
         """Say the next assistant message, in at most so many tokens."""
+        ...
+
+    def hear(self, messages: Sequence[Message]) -> None:
+        """Take the environment's reply."""
+        ...
+
+
+class BranchingSeat(Protocol):
+    """A seat whose next message can be drawn several times before one of them is said."""
+
+    async def draw(self, *, max_tokens: int, sample: int) -> Act:
+        """Draw a candidate; sample 0 is what ``act`` would say. Nothing is said yet."""
+        ...
+
+    def take(self, act: Act) -> None:
+        """Say a candidate."""
         ...
 
     def hear(self, messages: Sequence[Message]) -> None:
@@ -87,21 +105,42 @@ class EngineSeat:
 
     async def act(self, *, max_tokens: int) -> Act:
         """Sample the next message."""
-        engine, conversation = self.policy.engine, self.conversation
-        prompt = conversation.prompt
-        room = engine.max_context - len(prompt.ids)
+        prompt = self.conversation.prompt
+        room = self.policy.engine.max_context - len(prompt.ids)
         if room <= 0:
             return Act(message=None, cut=True, context_full=True)
+        turn = await self._sampled(prompt, min(max_tokens, room), self.turn_seed(0))
+        return _act(turn, self.conversation.said(turn.ids.tolist()), room)
+
+    async def draw(self, *, max_tokens: int, sample: int) -> Act:
+        """Sample a candidate for the next message; sample 0 is what ``act`` would say."""
+        prompt = self.conversation.prompt
+        room = self.policy.engine.max_context - len(prompt.ids)
+        if room <= 0:
+            return Act(message=None, cut=True, context_full=True)
+        turn = await self._sampled(prompt, min(max_tokens, room), self.turn_seed(sample))
+        return _act(turn, self.conversation.peek(turn.ids.tolist()), room)
+
+    def take(self, act: Act) -> None:
+        """Say a candidate."""
+        if act.turn is not None:
+            self.conversation.said(act.turn.ids.tolist())
+
+    def turn_seed(self, sample: int) -> int:
+        """Return the seed of the next message; further samples of it have seeds of their own."""
+        place = ("turn", self.conversation.turn)
+        return derive(self.seed, *place) if not sample else derive(self.seed, *place, sample)
+
+    async def _sampled(self, prompt: Prompt, max_tokens: int, seed: int) -> Turn:
         asked = self.policy.sampling
         sampling = Sampling(
             temperature=asked.temperature,
-            max_tokens=min(asked.max_tokens, max_tokens, room),
+            max_tokens=min(asked.max_tokens, max_tokens),
             stop_ids=self.policy.renderer.stop_ids,
         )
-        seed = derive(self.seed, "turn", conversation.turn)
         started = time.perf_counter()
-        completion = await self._generate(prompt.ids, sampling, seed)
-        turn = Turn(
+        completion = await self.generate(prompt.ids, sampling, seed)
+        return Turn(
             row=prompt.row,
             prompt_ids=prompt.new_ids,
             prompt_source=prompt.new_source,
@@ -113,11 +152,13 @@ class EngineSeat:
             seed=seed,
             seconds=time.perf_counter() - started,
         )
-        message = conversation.said(completion.ids.tolist())
-        cut = completion.finish is not Finish.STOP
-        return Act(message=message, turn=turn, cut=cut, context_full=cut and len(turn.ids) == room)
 
-    async def _generate(self, ids: list[int], sampling: Sampling, seed: int) -> Completion:
+    async def generate(self, ids: list[int], sampling: Sampling, seed: int) -> Completion:
+        """Ask the engine.
+
+        Raises:
+            EngineError: it failed, or the completion was aborted.
+        """
         try:
             completion = await self.policy.engine.generate(ids, sampling, seed)
         except EngineError:
@@ -134,6 +175,11 @@ class EngineSeat:
     def hear(self, messages: Sequence[Message]) -> None:
         """Take the environment's reply."""
         self.conversation.heard(messages)
+
+
+def _act(turn: Turn, message: Message, room: int) -> Act:
+    cut = turn.finish != Finish.STOP
+    return Act(message=message, turn=turn, cut=cut, context_full=cut and len(turn.ids) == room)
 
 
 class Scripted:

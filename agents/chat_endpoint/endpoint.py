@@ -208,16 +208,25 @@ class ChatSeat:
 
     async def act(self, *, max_tokens: int) -> Act:
         """Ask for the next message."""
-        act = await self.endpoint.ask(
+        act = await self.draw(max_tokens=max_tokens, sample=0)
+        self.take(act)
+        return act
+
+    async def draw(self, *, max_tokens: int, sample: int) -> Act:
+        """Ask for a candidate."""
+        place = ("turn", self.turn) if not sample else ("turn", self.turn, sample)
+        return await self.endpoint.ask(
             self.messages,
             self.tools,
             max_tokens=min(max_tokens, self.endpoint.config.max_tokens),
-            seed=derive(self.seed, "turn", self.turn),
+            seed=derive(self.seed, *place),
         )
+
+    def take(self, act: Act) -> None:
+        """Say a candidate."""
         self.turn += 1
         if act.message is not None:
             self.messages = (*self.messages, act.message)
-        return act
 
     def hear(self, messages: Sequence[Message]) -> None:
         """Take the environment's reply."""

@@ -110,17 +110,29 @@ class Conversation:
         """How many tokens there are so far."""
         return len(self._ids)
 
+    def peek(self, ids: Sequence[int]) -> Message:
+        """Return what the policy would say by these ids; nothing is said."""
+        return self._reply_of([int(token) for token in ids]).message
+
     def said(self, ids: Sequence[int]) -> Message:
         """Take what the policy sampled, and return it as a message."""
-        renderer = self.renderer
         ids = [int(token) for token in ids]
+        reply = self._reply_of(ids)
         self._ids.extend(ids)
+        self._append(reply.message, reply)
+        return reply.message
+
+    def _reply_of(self, ids: list[int]) -> "_Reply":
+        renderer = self.renderer
         ended = bool(ids) and ids[-1] in renderer.stop_ids
         spoken, stop = (ids[:-1], renderer.decode(ids[-1:])) if ended else (ids, "")
-        thinking = renderer.thinking_at(self._text)
-        message = renderer.parse(spoken, turn=self.turn, tools=self._tools, thinking=thinking)
-        self._append(message, _Reply(text=renderer.decode(spoken), message=message, stop=stop))
-        return message
+        message = renderer.parse(spoken, turn=self.turn, tools=self._tools, thinking=self.thinks)
+        return _Reply(text=renderer.decode(spoken), message=message, stop=stop)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the prompt ends within the thinking, opened by the template."""
+        return self.renderer.thinking_at(self._text)
 
     def scripted(self, message: Message) -> list[int]:
         """Take a message that no engine sampled; return its ids, the stop token included.

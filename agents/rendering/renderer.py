@@ -101,6 +101,10 @@ class Renderer:
         opening = self.parser.style.think_open
         return bool(opening) and prompt.rstrip().endswith(opening)
 
+    def mark_id(self, mark: str) -> int | None:
+        """Return the token that a mark of the family's style is; None where it is text."""
+        return next((token for token, text in self._mark_ids.items() if text == mark), None)
+
     def encode(self, text: str) -> list[int]:
         """Tokenise text in which special tokens stand as their text.
 

@@ -63,6 +63,7 @@ def evaluate(
     model: str | None = None,
     key_env: str = "PROOFGYM_API_KEY",
     price: str | None = None,
+    decode: str | None = None,
     suite: str | None = None,
     tasks: Annotated[int, Parameter(name=["--tasks", "-n"])] = 256,
     attempts: Annotated[int, Parameter(name=["--attempts", "-k"])] = 1,
@@ -90,6 +91,9 @@ def evaluate(
         For a URL: the environment variable that holds the key, where one is needed.
     price
         For a URL: PROMPT,COMPLETION in dollars a million tokens, such as 0.15,0.60.
+    decode
+        More computation for each message: best-of-8 or majority-8 of candidates, or a budget of
+        thinking tokens, budget:256 or budget:64-256.
     suite
         In place of ids: families such as math,tools, or a suite's lock file (it ends in .json).
     tasks
@@ -120,6 +124,7 @@ def evaluate(
             model=model,
             key_env=key_env,
             price=price,
+            decode=decode,
             tasks=tasks,
             attempts=attempts,
             split=split,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proofgym.agents import ChatEndpoint, Policy, Scripted
+from proofgym.agents import AgentError, ChatEndpoint, Policy, Scripted
 from proofgym.envs import Env, Sampling
 from proofgym.errors import UsageError
 from proofgym.verifiers import Message, Task, assistant
@@ -32,6 +32,7 @@ class PolicyRequest:
     model: str | None = None
     key_env: str = KEY_ENV
     price: str | None = None
+    decode: str | None = None
 
     @property
     def is_url(self) -> bool:
@@ -41,7 +42,7 @@ class PolicyRequest:
     @property
     def label(self) -> str:
         """What reports and folders call it; it has no key."""
-        return self.name if self.model is None else f"{self.name} {self.model}"
+        return " ".join(filter(None, (self.name, self.model, self.decode)))
 
     def __post_init__(self) -> None:
         if self.is_url and not self.model:
@@ -98,6 +99,22 @@ def choose_policy(
     elif name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise UsageError(_neither(name, environments))
     return _engine_policies(request)
+
+
+def apply_decoding(request: PolicyRequest, policy: Policy) -> Policy:
+    """Put the decoding strategy that was asked for over a policy.
+
+    Raises:
+        UsageError: there is none such, or it does not fit the policy.
+    """
+    if request.decode is None:
+        return policy
+    from proofgym.agents.decoding import DecodeConfig, decoded
+
+    try:
+        return decoded(policy, DecodeConfig.parse(request.decode))
+    except AgentError as error:
+        raise UsageError(f"--decode {request.decode}: {error}") from error
 
 
 def _endpoint(request: PolicyRequest, environments: list[type[Env]]) -> ChatEndpoint:

@@ -33,7 +33,7 @@ from proofgym.agents.evaluation.folder import (
     key_of,
 )
 from proofgym.agents.whole_file import write_whole
-from proofgym.cli.eval_policy import PolicyRequest, choose_policy
+from proofgym.cli.eval_policy import PolicyRequest, apply_decoding, choose_policy
 from proofgym.cli.eval_watch import EvalWatch
 from proofgym.envs import (
     Blame,
@@ -61,6 +61,7 @@ class EvalRequest:
     model: str | None
     key_env: str
     price: str | None
+    decode: str | None
     tasks: int
     attempts: int
     split: str
@@ -94,6 +95,7 @@ class EvalRequest:
             model=self.model,
             key_env=self.key_env,
             price=self.price,
+            decode=self.decode,
         )
 
 
@@ -122,8 +124,9 @@ def run_evaluation(request: EvalRequest) -> int:
                 if AttemptKey(environment.id, one.group, one.rollout) not in measured
             ]
             policy = policies(environment)
+            decoded = apply_decoding(request.sampling, policy)
             try:
-                asyncio.run(_play(environment, policy, todo, took))
+                asyncio.run(_play(environment, policy, decoded, todo, took))
             finally:
                 folder.flush()
     seconds = time.perf_counter() - started
@@ -149,16 +152,17 @@ def run_evaluation(request: EvalRequest) -> int:
 async def _play(
     environment: type[Env],
     policy: Policy,
+    decoded: Policy,
     todo: Sequence[Assignment],
     took: Callable[[Episode], None],
 ) -> None:
     if not isinstance(policy, ChatEndpoint):
-        await Driver(environment, policy).run(todo, took)
+        await Driver(environment, decoded).run(todo, took)
         return
     # as many as the server may take: more would only wait, with their sandboxes open
     config = policy.config
     deadlines = Deadlines(generate=2 * config.deadline_s)
-    driver = Driver(environment, policy, max_live=config.max_concurrency, deadlines=deadlines)
+    driver = Driver(environment, decoded, max_live=config.max_concurrency, deadlines=deadlines)
     try:
         await driver.run(todo, took)
     finally:

@@ -243,3 +243,21 @@ def test_a_wrong_endpoint_is_a_mistake_that_says_what_to_do(
 ) -> None:
     assert main([*CALCULATOR, *words]) == 2
     assert says in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_decoding_strategy_is_part_of_what_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["\\boxed{7}", "\\boxed{6}", "\\boxed{6}"]
+
+    def vote(request: dict[str, Any]) -> Reply:
+        message = {"role": "assistant", "content": texts[request["seed"] % 3]}
+        return Reply(json.dumps({"choices": [{"message": message}]}).encode())
+
+    with serving(vote) as server:
+        words = ["--policy", server.url, "--model", "m", "-n", "2", "--decode", "majority-5"]
+        assert main([*CALCULATOR, *words, "--out", str(tmp_path / "e")]) == 0
+        assert len(server.requests) == 10
+    assert summary(tmp_path / "e")["policy"].endswith(" m majority-5")
+    assert main([*CALCULATOR, "--policy", "oracle", "--decode", "best-of-2"]) == 2
+    assert "one thing only" in capsys.readouterr().err
