@@ -45,7 +45,6 @@ import stat
 import struct
 import sys
 import tarfile
-import threading
 import time
 import traceback
 import types
@@ -763,6 +762,8 @@ def _python(spec: dict[str, Any], text: bytes) -> int:
     if tree is None:
         return 1
     code = _call(compile(tree, "main.py", "exec", dont_inherit=True), names)
+    # Never imported by us: its hook for forked children makes every fork twice as dear.
+    threading = sys.modules.get("threading")
     shutdown = getattr(threading, "_shutdown", None)
     if shutdown is not None:
         shutdown()  # wait for threads that are not daemons, as an interpreter does

@@ -106,8 +106,32 @@ print("RESULT " + json.dumps([solve(*a) for a in json.load(sys.stdin)]))
 """
 
 
+STARVED_TRIES = 3
+starved_rows: list[str] = []  # run again; the test session names them at its end
+
+
+def starved(row: Row, result: Result) -> bool:
+    """Tell whether a harmless program met the clock because it did not get the machine."""
+    usage = result.usage
+    expected = row["expect"] == "ok" and not row.get("accept")
+    return expected and result.status is Status.TIMEOUT and usage.cpu_s < usage.wall_s / 2
+
+
 async def run_case(row: Row, backend: Backend, around: Surroundings) -> list[str]:
-    """Run a row in a fresh sandbox and return what did not hold."""
+    """Run a row in a fresh sandbox and return what did not hold.
+
+    A harmless program must finish within its row's limits, on a machine that others keep busy
+    too, in one of a few tries. Whatever else a row expects gets one.
+    """
+    for _ in range(STARVED_TRIES - 1):
+        result, problems = await _try_case(row, backend, around)
+        if not starved(row, result):
+            return problems
+        starved_rows.append(row["id"])
+    return (await _try_case(row, backend, around))[1]
+
+
+async def _try_case(row: Row, backend: Backend, around: Surroundings) -> tuple[Result, list[str]]:
     limits = limits_of(row)
     if "pre" in row:
         async with await backend.create(limits) as sandbox:
@@ -122,7 +146,7 @@ async def run_case(row: Row, backend: Backend, around: Surroundings) -> list[str
         problems.append("the file API returned a host file")
     for post in row.get("post", []):
         problems += await _after(post, row, backend, around, took)
-    return problems
+    return result, problems
 
 
 async def _run(row: Row, sandbox: Sandbox, around: Surroundings) -> Result:

@@ -16,6 +16,7 @@ from proofgym.sandboxes.landlock.backend import LandlockBackend
 from proofgym.sandboxes.ns.backend import NsBackend, NsConfig
 from proofgym.sandboxes.protocol import Backend
 from proofgym.sandboxes.unsafe_local import UnsafeLocalBackend
+from tests.sandboxes.abuse import starved_rows
 from tests.sandboxes.served import ServedBackend
 
 T = TypeVar("T")
@@ -41,6 +42,12 @@ MARKS = {
 }
 # Markers of tests, and the backends that do not promise what these test.
 WITHOUT = {"contains": {"unsafe-local"}, "counts_processes": {"unsafe-local"}}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which harmless programs were run again because the machine was busy."""
+    if starved_rows:
+        terminalreporter.write_line(f"run again for want of CPU: {', '.join(starved_rows)}")
 
 
 def unavailable(reason: str, *, promised: bool = True) -> None:

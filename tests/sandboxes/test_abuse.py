@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from proofgym.sandboxes.errors import SandboxLost
-from proofgym.sandboxes.protocol import Backend
+from proofgym.sandboxes.protocol import Backend, Result, Status, Usage
 from tests.sandboxes import abuse
 from tests.sandboxes.conftest import Run, unavailable
 
@@ -122,6 +122,24 @@ def test_abuse_is_contained_for_an_ordinary_user(tmp_path: Path, name: str, gaps
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["found"].keys() == gaps
+
+
+@pytest.mark.parametrize(
+    ("expect", "status", "cpu_s", "again"),
+    [
+        ("ok", Status.TIMEOUT, 1.0, True),
+        ("ok", Status.TIMEOUT, 4.0, False),
+        ("ok", Status.KILLED, 1.0, False),
+        ("killed-time", Status.TIMEOUT, 1.0, False),
+        ("denied", Status.TIMEOUT, 1.0, False),
+    ],
+    ids=["starved", "slow by itself", "killed", "meant to be stopped", "an attack"],
+)
+def test_only_a_harmless_program_without_cpu_is_run_again(
+    expect: str, status: Status, cpu_s: float, again: bool
+) -> None:
+    result = Result(status=status, usage=Usage(wall_s=5.0, cpu_s=cpu_s))
+    assert abuse.starved({"expect": expect}, result) is again
 
 
 CONTROLS = [row for row in ROWS if row.get("control") and "pre" not in row]
