@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import logging
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,25 @@ class EnvEntry:
     place: str
     summary: str
 
+
+SUITES: Mapping[str, str] = {
+    "reasoning-gym": "proofgym.envs.adapters.reasoning_gym",
+    "gsm8k": "proofgym.envs.datasets.known",
+    "hendrycks-math": "proofgym.envs.datasets.known",
+    "math-500": "proofgym.envs.datasets.known",
+    "aime": "proofgym.envs.datasets.known",
+    "deepscaler": "proofgym.envs.datasets.known",
+    "humaneval": "proofgym.envs.datasets.known",
+    "mbpp": "proofgym.envs.datasets.known",
+    "livecodebench": "proofgym.envs.datasets.known",
+    "apps": "proofgym.envs.datasets.known",
+    "ifeval": "proofgym.envs.datasets.known",
+    "bfcl": "proofgym.envs.datasets.known",
+}
+"""Suite -> the module that declares its environments when it is imported.
+
+They need another package or a file of the user's, so they are not listed, but made by their ids.
+"""
 
 _classes: dict[str, "type[Env]"] = {}
 _entries: dict[str, EnvEntry] = {}
@@ -103,7 +123,13 @@ def environment_class(name: str) -> "type[Env]":
     if name in _classes:
         return _classes[name]
     if name not in _entries:
-        discover()
+        suite = name.partition("/")[0]
+        if suite in SUITES:
+            importlib.import_module(SUITES[suite])
+        else:
+            discover()
+    if name in _classes:
+        return _classes[name]
     if name not in _entries:
         raise UnknownEnvError(_unknown(name))
     if name not in _classes:
