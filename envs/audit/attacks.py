@@ -1,5 +1,6 @@
 """What is said in place of an answer: texts that no sound reward pays for."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -118,8 +119,22 @@ class Attack:
     may_be_worth_some: bool = False
 
 
-def attacks(subject: Subject, *, huge: bool = True) -> Iterator[Attack]:
-    """List every attack on a task, the plainest first; huge texts where they are asked for."""
+def attacks(subject: Subject, *, huge: bool = True, every: int = 1) -> Iterator[Attack]:
+    """List the attacks on a task, the plainest first.
+
+    Args:
+        subject: the task.
+        huge: whether huge texts are among them.
+        every: of each check's attacks, the first and each so-manyth after it.
+    """
+    met = Counter[str]()
+    for attack in _all_attacks(subject, huge=huge):
+        if met[attack.check] % every == 0:
+            yield attack
+        met[attack.check] += 1
+
+
+def _all_attacks(subject: Subject, *, huge: bool) -> Iterator[Attack]:
     for number, text in enumerate(("", " ", "\n\n")):
         yield Attack(check="reward.empty", name=f"empty {number}", text=text)
     yield Attack(check="reward.echo", name="prompt", text=subject.prompt)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from itertools import islice
 from typing import Any
 
@@ -12,9 +13,56 @@ from proofgym.envs.audit.subject import Subject, subjects
 from proofgym.envs.env import Env
 from proofgym.envs.errors import DataError
 from proofgym.envs.tasks import Split
-from proofgym.verifiers import Message, Task, assistant, tool_call
+from proofgym.verifiers import Message, Runs, Task, assistant, tool_call
 
-ORACLE_TASKS, KNOWN_TASKS, ATTACKED_TASKS, LISTED_TASKS = 12, 24, 3, 100
+LISTED_TASKS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """How much is tried of each kind: every check meets an environment, however costly it is.
+
+    Args:
+        oracle_tasks: of each split, that the oracle plays.
+        known_tasks: whose secrets are searched for, and whose answers are tried on others.
+        attacked_tasks: that every text is said to.
+        traced_tasks: whose episodes are played again, here and in other processes.
+        replayed_tasks: whose episodes are played after others and from snapshots.
+        every: of each kind of text, each so-manyth is said.
+    """
+
+    oracle_tasks: int
+    known_tasks: int
+    attacked_tasks: int
+    traced_tasks: int
+    replayed_tasks: int
+    every: int
+
+
+WIDE = Reach(
+    oracle_tasks=12,
+    known_tasks=24,
+    attacked_tasks=3,
+    traced_tasks=3,
+    replayed_tasks=2,
+    every=1,
+)
+NARROW = Reach(
+    oracle_tasks=3,
+    known_tasks=6,
+    attacked_tasks=1,
+    traced_tasks=1,
+    replayed_tasks=1,
+    every=4,
+)
+"""Where an episode starts processes, it costs some hundred times as much."""
+
+
+def reach_of(cls: type[Env]) -> Reach:
+    """Return the narrow reach for an environment that runs programs in a sandbox."""
+    judged = cls.rubric is not None and cls.rubric.runs is Runs.SANDBOX
+    given = any("box" in signature(tool.function).parameters for tool in cls.tools_by_name.values())
+    return NARROW if judged or given else WIDE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,20 +74,23 @@ class Ground:
         journal: where what is seen goes.
         canary: what sees text being run.
         subjects: tasks of the training split, with what is known of them.
+        reach: how much is tried.
     """
 
     cls: type[Env]
     journal: Journal
     canary: Canary
     subjects: Sequence[Subject]
+    reach: Reach
 
     @property
     def attacked(self) -> Sequence[Subject]:
         """The tasks that every text is tried on: few, and of different levels where there are."""
         levels = {subject.task.difficulty: subject for subject in reversed(self.subjects)}
         chosen = {subject.task.id: subject for subject in levels.values()}
-        chosen |= {subject.task.id: subject for subject in self.subjects[:ATTACKED_TASKS]}
-        return list(chosen.values())[:ATTACKED_TASKS]
+        most = self.reach.attacked_tasks
+        chosen |= {subject.task.id: subject for subject in self.subjects[:most]}
+        return list(chosen.values())[:most]
 
     async def play(self, task: Task, voice: Voice, *, seed: int = 1) -> Play:
         """Play an episode on an instance of its own; every play is held to the declared best."""
@@ -53,8 +104,9 @@ class Ground:
 
 def ground(cls: type[Env], journal: Journal, canary: Canary) -> Ground:
     """Look at an environment's tasks."""
-    tasks = tasks_of(cls, Split.TRAIN, KNOWN_TASKS)
-    return Ground(cls=cls, journal=journal, canary=canary, subjects=subjects(cls, tasks))
+    reach = reach_of(cls)
+    known = subjects(cls, tasks_of(cls, Split.TRAIN, reach.known_tasks))
+    return Ground(cls=cls, journal=journal, canary=canary, subjects=known, reach=reach)
 
 
 def tasks_of(cls: type[Env], split: Split, most: int) -> list[Task]:

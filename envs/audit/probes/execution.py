@@ -1,5 +1,7 @@
 """Is text of the policy run?"""
 
+from itertools import islice
+
 from proofgym.envs.audit.ground import Ground, junk_calls
 from proofgym.envs.audit.play import always, first_then
 
@@ -9,7 +11,7 @@ async def probe_execution(ground: Ground) -> None:
     journal, canary = ground.journal, ground.canary
     for number, subject in enumerate(ground.attacked):
         task = subject.task
-        for place, payload in enumerate(canary.payloads()):
+        for place, payload in enumerate(islice(canary.payloads(), 0, None, ground.reach.every)):
             for form, wrap in enumerate(subject.wraps):
                 if not journal.begin(f"exec.canary/{place} in form {form}/{number}"):
                     continue

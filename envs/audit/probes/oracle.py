@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from proofgym.envs.audit.ground import ORACLE_TASKS, Ground, tasks_of
+from proofgym.envs.audit.ground import Ground, tasks_of
 from proofgym.envs.audit.play import always
 from proofgym.envs.tasks import Split
 
@@ -17,7 +17,7 @@ async def probe_oracle(ground: Ground) -> None:
     journal.record("oracle.declared")
     resets, steps = [], []
     for split in Split:
-        for number, task in enumerate(tasks_of(cls, split, ORACLE_TASKS)):
+        for number, task in enumerate(tasks_of(cls, split, ground.reach.oracle_tasks)):
             if not journal.begin(f"oracle.best/{split.value}/{number}"):
                 continue
             played = await ground.play(task, cls.oracle)

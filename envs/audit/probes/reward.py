@@ -16,7 +16,7 @@ async def probe_reward(ground: Ground) -> None:
     await _others_texts(ground)
     for number, subject in enumerate(ground.attacked):
         await _cut(ground, subject, number)
-        for attack in attacks(subject, huge=number == 0):
+        for attack in attacks(subject, huge=number == 0, every=ground.reach.every):
             if ground.journal.begin(f"{attack.check}/{attack.name}/{number}"):
                 played = await ground.play(subject.task, always(attack.text))
                 judge(ground, subject, attack, played)
@@ -70,7 +70,7 @@ async def _others_texts(ground: Ground) -> None:
         return  # a game: another's first move may be as good
     paid, tried, example = 0, 0, ""
     for number, subject in enumerate(ground.attacked):
-        for place, text in enumerate(subject.other_scripts[:8]):
+        for place, text in enumerate(subject.other_scripts[: 8 // ground.reach.every]):
             if not ground.journal.begin(f"reward.other-answer/text {place}/{number}"):
                 continue
             played = await ground.play(subject.task, always(text))

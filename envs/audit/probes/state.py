@@ -13,11 +13,12 @@ from proofgym.verifiers import Message, Task
 
 async def probe_state(ground: Ground) -> None:
     """Replay episodes after others, beside others, from snapshots and in forks."""
-    subjects = ground.subjects[:3]
+    again = ground.reach.replayed_tasks
+    subjects = ground.subjects[: again + 1]
     for name, voice in voices(ground.cls):
         await _after_others(ground, subjects, name, voice)
         await _beside_another(ground, subjects, name, voice)
-        for number, subject in enumerate(subjects[:2]):
+        for number, subject in enumerate(subjects[:again]):
             for turns in (0, 1):
                 key = f"state.snapshot/{name} after {turns}/{number}"
                 if ground.journal.begin(key):
@@ -29,7 +30,7 @@ async def _after_others(
     ground: Ground, subjects: Sequence[Subject], name: str, voice: Voice
 ) -> None:
     journal, env = ground.journal, ground.cls()
-    for number, subject in enumerate(subjects[:2]):
+    for number, subject in enumerate(subjects[: ground.reach.replayed_tasks]):
         if not journal.begin(f"state.episodes/{name}/{number}"):
             continue
         task, whole = subject.task, copy.deepcopy(dict(subject.task.data))

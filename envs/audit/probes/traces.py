@@ -14,7 +14,7 @@ from proofgym.envs.env import Env
 from proofgym.envs.tasks import Split
 from proofgym.verifiers import Message, Role, Task, assistant
 
-TRACED_TASKS, HASHED_TASKS = 3, 12
+HASHED_TASKS = 12
 
 
 def voices(cls: type[Env]) -> Iterator[tuple[str, Voice]]:
@@ -45,7 +45,7 @@ async def probe_traces(ground: Ground) -> None:
             traces[f"{split.value} task {number}"] = f"{task.id} {task.content_hash}"
     env = ground.cls()
     traces["tools"] = _digest(list(env.tool_schemas))
-    for number, subject in enumerate(ground.subjects[:TRACED_TASKS]):
+    for number, subject in enumerate(ground.subjects[: ground.reach.traced_tasks]):
         for name, voice in voices(ground.cls):
             key = f"determinism.episode/{name}/{number}"
             if not journal.begin(key):
