@@ -1,4 +1,4 @@
-"""The command line, run as a user runs it."""
+"""The command line: what it prints, writes and exits with."""
 
 import json
 import tomllib
@@ -6,22 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from .command import run_command
+from .command import run_command, run_program
 
 HELP_CPU_S = 0.3
 HEAVY = ("torch", "transformers", "pydantic", "numpy", "gymnasium", "sympy", "proofgym.envs")
 
 
 def test_help_takes_little_cpu() -> None:
-    done = min((run_command("--help") for _ in range(3)), key=lambda one: one.cpu_s)
+    done = run_program("--help")
     assert done.code == 0
     assert {"train", "eval", "play", "envs"} <= set(done.out.replace("│", " ").split())
-    assert done.cpu_s < HELP_CPU_S
+    # a busy machine charges more, so the best of a few counts
+    assert done.cpu_s < HELP_CPU_S or any(
+        run_program("--help").cpu_s < HELP_CPU_S for _ in range(5)
+    )
 
 
 @pytest.mark.parametrize("words", [("--help",), ("train", "--help"), ("--version",)], ids=" ".join)
 def test_help_loads_nothing_heavy(words: tuple[str, ...]) -> None:
-    done = run_command(*words, python=("-X", "importtime", "-m", "proofgym"))
+    done = run_program(*words, python=("-X", "importtime", "-m", "proofgym"))
     assert done.code == 0
     loaded = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
     assert loaded & set(HEAVY) == set()
@@ -30,7 +33,7 @@ def test_help_loads_nothing_heavy(words: tuple[str, ...]) -> None:
 def test_version_is_the_installed_one() -> None:
     from importlib.metadata import version
 
-    assert run_command("--version").out.strip() == f"proofgym {version('proofgym')}"
+    assert run_program("--version").out.strip() == f"proofgym {version('proofgym')}"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ sys.exit(main(sys.argv[1:]))
 )
 def test_without_torch_the_extra_is_named(words: tuple[str, ...], tiny_config: Path) -> None:
     (tiny_config.parent / "config.json").write_text("{}")
-    done = run_command(*words, cwd=tiny_config.parent, python=("-c", WITHOUT_TORCH))
+    done = run_program(*words, cwd=tiny_config.parent, python=("-c", WITHOUT_TORCH))
     assert done.code == 1
     assert "pip install 'proofgym[train]'" in done.err
     assert "Traceback" not in done.err
@@ -110,7 +113,7 @@ def test_without_torch_the_extra_is_named(words: tuple[str, ...], tiny_config: P
 
 def test_without_torch_a_scripted_policy_is_measured(tmp_path: Path) -> None:
     words = ("eval", "tools/calculator-v0", "--policy", "oracle", "-n", "20")
-    done = run_command(*words, cwd=tmp_path, python=("-c", WITHOUT_TORCH))
+    done = run_program(*words, cwd=tmp_path, python=("-c", WITHOUT_TORCH))
     assert done.code == 0, done.err
     assert "pass@1 1.000" in done.out
 
@@ -180,7 +183,7 @@ def test_a_malformed_call_is_answered_and_play_goes_on() -> None:
 
 
 def test_ctrl_d_leaves_politely() -> None:
-    done = run_command("play", "games/guess-number-v0")
+    done = run_program("play", "games/guess-number-v0")
     assert done.code == 0
     assert "You left" in done.out
     assert "Traceback" not in done.err

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from proofgym.cli.app import main
-from tests.proofgym.command import run_command
+from tests.proofgym.command import run_command, run_program
 from tests.verifiers.judge.chat_server import Reply, serving
 
 CALCULATOR = ("eval", "tools/calculator-v0")
@@ -100,7 +100,7 @@ def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     process.wait()
     kept = [json.loads(line) for one in chunks.glob("*.jsonl") for line in one.open()]
     assert 0 < len(kept) < 300, "it was killed in the middle"
-    done = run_command(*words, "--out", "e", cwd=tmp_path)
+    done = run_program(*words, "--out", "e", cwd=tmp_path)
     assert done.code == 0, done.err
     rows = rows_of(tmp_path / "e")
     assert sorted(row["group"] for row in rows) == list(range(300))
@@ -169,25 +169,25 @@ def test_rescoring_lists_what_flips_before_it_writes(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
     (tmp_path / "mine.py").write_text(ENV.format(rule=EXACT))
     words = ("eval", "mine.py:Mine", "--policy", "oracle", "-n", "10", "--split", "train")
-    assert run_command(*words, "--out", "e", cwd=tmp_path).code == 0
+    assert run_program(*words, "--out", "e", cwd=tmp_path).code == 0
     before = rows_of(tmp_path / "e")
     (tmp_path / "mine.py").write_text(ENV.format(rule=STRICT))
 
-    done = run_command("rescore", "e", cwd=tmp_path)
+    done = run_program("rescore", "e", cwd=tmp_path)
     assert done.code == 0, done.err
     assert "solved -> not solved" in done.out
     assert "10 attempts judged again, 1 flipped; 0 cannot be" in done.out
     assert rows_of(tmp_path / "e") == before, "nothing is written unasked"
-    resumed = run_command(*words, "--out", "e", cwd=tmp_path)
+    resumed = run_program(*words, "--out", "e", cwd=tmp_path)
     assert resumed.code == 1
     assert "holds another evaluation: suite" in resumed.err, "the grader changed"
 
-    assert run_command("rescore", "e", "--write", cwd=tmp_path).code == 0
+    assert run_program("rescore", "e", "--write", cwd=tmp_path).code == 0
     after = rows_of(tmp_path / "e")
     assert [row["solved"] for row in before].count(True) == 10
     assert [row["solved"] for row in after].count(True) == 9
     assert sum(sum(row["rewards"]) for row in after) == 9
-    assert run_command(*words, "--out", "e", cwd=tmp_path).code == 0
+    assert run_program(*words, "--out", "e", cwd=tmp_path).code == 0
     assert summary(tmp_path / "e")["report"]["pass_at_1"]["value"] == 0.9
 
 

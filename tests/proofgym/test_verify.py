@@ -1,4 +1,4 @@
-"""``proofgym verify``, run as a user runs it."""
+"""``proofgym verify``: what it prints, writes and exits with."""
 
 import json
 import os
