@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from proofgym.agents import EvalReport, Level, Rate
+from proofgym.agents import Bounds, EvalReport, Level, Rate
 from proofgym.config import load_config
 from proofgym.progress import LiveDisplay, PlainLines, RunProgress, clock, sparkline
 
@@ -29,10 +29,12 @@ def rate(value: float) -> Rate:
 
 REPORT = EvalReport(
     pass_at_1=rate(0.75),
+    bounds=Bounds(low=0.6, high=0.8),
     reward_mean=0.7,
     levels={"hard": Level(pass_at_1=rate(0.5), call_rate=rate(1.0))},
     stops={"solved": 3},
     unscored=1,
+    truncated=0,
     sampled_tokens=9,
     seconds=1.0,
 )
