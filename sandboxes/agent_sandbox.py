@@ -25,6 +25,7 @@ from proofgym.sandboxes.agent_client import (
 )
 from proofgym.sandboxes.archive_file import ArchiveFile
 from proofgym.sandboxes.errors import (
+    LimitInUse,
     SandboxClosed,
     SandboxError,
     SandboxFileError,
@@ -373,7 +374,10 @@ class AgentSandbox:
     ) -> Result:
         """Send one request under the meter and translate its outcome."""
         self._check()
-        await self._meter.apply(limits)
+        try:
+            await self._meter.apply(limits)
+        except LimitInUse as error:
+            return Result(status=Status.MEMORY, enforced_by="cgroup", detail=str(error))
         before = self._meter.counts()
         try:
             outcome = await self._client.call(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proofgym.sandboxes.agent_sandbox import Counts
+from proofgym.sandboxes.errors import LimitInUse
 from proofgym.sandboxes.protocol import Limits
 
 PREFIX = "proofgym"
@@ -121,7 +123,15 @@ class Cgroup:
             with contextlib.suppress(OSError):
                 (self._memory / "memory.swap.max").write_text("0")
         else:
-            (self._memory / "memory.limit_in_bytes").write_text(memory)
+            try:
+                (self._memory / "memory.limit_in_bytes").write_text(memory)
+            except OSError as error:
+                if error.errno != errno.EBUSY:  # version 2 kills instead
+                    raise
+                raise LimitInUse(
+                    f"Limits.memory_mib={limits.memory_mib} is below what the sandbox holds now, "
+                    "its files included. Give the run more, or delete files."
+                ) from None
         (self._pids / "pids.max").write_text(str(limits.processes + OVERHEAD_PIDS))
         self._limits = limits
 

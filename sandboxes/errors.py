@@ -37,6 +37,10 @@ class SandboxTimeout(SandboxError):
         self.deadline_s = deadline_s
 
 
+class LimitInUse(SandboxError):
+    """A limit for what runs next is below what the sandbox holds already. A larger one helps."""
+
+
 class SandboxBusy(SandboxError):
     """The pool's queue is full. Retry later, or send less at a time."""
 

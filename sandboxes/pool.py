@@ -19,6 +19,7 @@ from proofgym.sandboxes.errors import (
     SandboxLost,
     SandboxTimeout,
 )
+from proofgym.sandboxes.pooled import PooledSandbox
 from proofgym.sandboxes.protocol import Backend, Isolation, Limits, Result, Sandbox, Status
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,10 @@ class PoolConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolStats:
-    """Counts since the pool was opened. `kills` is by reason, such as "timeout"."""
+    """Counts since the pool was opened, runs inside its sandboxes and their forks included.
+
+    `kills` is by reason, such as "timeout".
+    """
 
     starts: int
     execs: int
@@ -89,6 +93,10 @@ class _Counters:
     kills: Counter[str] = field(default_factory=Counter)
 
 
+def _after_queue(result: Result, waited: float) -> Result:
+    return replace(result, usage=replace(result.usage, queue_s=waited))
+
+
 class Pool:
     """Hand out sandboxes and run one-shot programs, so many at a time and no more."""
 
@@ -101,6 +109,7 @@ class Pool:
         size = self._config.size or 2 * (os.cpu_count() or 1)
         self._size = size
         self._gate = asyncio.Semaphore(size)
+        self._forking = asyncio.Lock()
         self._waiting = self._at_work = 0
         self._spares: list[Sandbox] = []
         self._refilling: asyncio.Task[None] | None = None
@@ -167,13 +176,38 @@ class Pool:
         async with self._turn():
             sandbox = await self._take(limits or self._limits)
             try:
-                yield sandbox
+                yield self._pooled(sandbox, contextlib.AsyncExitStack())
             except (SandboxLost, SandboxTimeout):
                 self._counters.faults += 1
                 raise
             finally:
                 await asyncio.shield(sandbox.close())
                 self._schedule_refill()
+
+    def _pooled(self, sandbox: Sandbox, place: contextlib.AsyncExitStack) -> PooledSandbox:
+        return PooledSandbox(sandbox, self._count, self._fork, place.aclose)
+
+    async def _fork(self, sandbox: Sandbox, n: int) -> list[PooledSandbox]:
+        """Fork in n places of their own. One at a time waits for them, or two could for ever."""
+        if n >= self._size:
+            raise SandboxBusy(
+                f"fork({n}) needs {n} places beside the sandbox's own, and the pool has "
+                f"{self._size} in all; raise PoolConfig.size."
+            )
+        places: list[contextlib.AsyncExitStack] = []
+        try:
+            async with self._forking:
+                for _ in range(n):
+                    place = contextlib.AsyncExitStack()
+                    await place.enter_async_context(self._turn())
+                    places.append(place)
+            twins = await sandbox.fork(n)
+        except BaseException:
+            for place in places:
+                await place.aclose()
+            raise
+        self._counters.starts += n
+        return [self._pooled(twin, place) for twin, place in zip(twins, places, strict=True)]
 
     async def _take(self, limits: Limits) -> Sandbox:
         while self._spares and limits == self._limits:
@@ -226,7 +260,9 @@ class Pool:
     async def _once(self, run: Callable[[], Awaitable[Result]]) -> Result:
         async with self._turn() as waited:
             try:
-                return self._count(await run(), waited)
+                result = await run()
+                self._count(result)
+                return _after_queue(result, waited)
             except (SandboxLost, SandboxTimeout):
                 self._counters.faults += 1
                 raise
@@ -237,13 +273,12 @@ class Pool:
         began = time.monotonic()
         async with self.acquire(limits) as sandbox:
             waited = time.monotonic() - began
-            return self._count(await run(sandbox), waited)
+            return _after_queue(await run(sandbox), waited)
 
-    def _count(self, result: Result, waited: float) -> Result:
+    def _count(self, result: Result) -> None:
         self._counters.execs += 1
         if result.status not in (Status.OK, Status.EXITED):
             self._counters.kills[result.status.value] += 1
-        return replace(result, usage=replace(result.usage, queue_s=waited))
 
     def _schedule_refill(self) -> None:
         if (

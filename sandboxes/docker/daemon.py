@@ -26,7 +26,13 @@ from proofgym.sandboxes.docker.owner import (
     Owner,
     abandoned,
 )
-from proofgym.sandboxes.errors import SandboxClosed, SandboxLost, SandboxTimeout, SandboxUnavailable
+from proofgym.sandboxes.errors import (
+    LimitInUse,
+    SandboxClosed,
+    SandboxLost,
+    SandboxTimeout,
+    SandboxUnavailable,
+)
 
 CALL_S = 30.0  # of one request; the daemon may have to start or end a container within
 IMPORT_S = 300.0
@@ -242,6 +248,12 @@ class Daemon:
         def run() -> None:
             # The SDK's own call knows no PidsLimit.
             answer = api.post(url, json=wanted, timeout=CALL_S)
+            # Control groups of version 1 refuse, and this is runc's word for it; 2 kills instead.
+            if "unable to set memory limit" in answer.text:
+                raise LimitInUse(
+                    f"a limit of {memory_bytes >> 20} MiB is below what the container holds now, "
+                    "its files included. Give the run more memory_mib, or delete files."
+                )
             if not answer.ok:
                 raise DockerException(answer.text)
 

@@ -132,6 +132,23 @@ def test_memory_limit_ends_or_refuses(box: Sandbox, run: Run[Any]) -> None:
     assert run(box.python("print(1)")).stdout == "1\n"
 
 
+def test_memory_below_what_is_held_is_a_result_and_the_sandbox_goes_on(
+    backend: Backend, run: Run[Any]
+) -> None:
+    if "cgroup-memory" not in backend.isolation.properties:
+        return  # there a run's limit counts the run's own processes only
+
+    async def use() -> None:
+        async with await backend.create(Limits(disk_mib=100)) as box:
+            await box.exec("head -c 80000000 /dev/zero > f")
+            low = await box.python("print(1)", limits=Limits(memory_mib=16))
+            assert low.status is Status.MEMORY
+            if not low.state_lost:  # control groups of version 2 kill what is there
+                assert (await box.python("print(1)")).stdout == "1\n"
+
+    run(use())
+
+
 @pytest.mark.counts_processes
 def test_process_limit_holds(box: Sandbox, run: Run[Any]) -> None:
     code = (

@@ -125,11 +125,37 @@ def test_metrics_count_what_happened() -> None:
             await pool.python("while True: pass", limits=Limits(wall_s=0.2))
             async with pool.acquire() as box:
                 await box.python("print(1)")
+                await box.exec("sleep 9", limits=Limits(wall_s=0.2))
+                await (await box.shell()).run("true")
+                await (await box.python_session()).run("1")
             return pool.stats()
 
     stats = asyncio.run(use())
-    assert (stats.execs, stats.kills, stats.faults) == (2, {"timeout": 1}, 0)
+    assert (stats.execs, stats.kills, stats.faults) == (6, {"timeout": 2}, 0)
     assert stats.starts >= 1
+
+
+def test_forks_take_places_of_the_pool_until_they_are_closed() -> None:
+    async def use() -> list[Any]:
+        seen: list[Any] = []
+        config = PoolConfig(size=3, acquire_s=1.0)
+        async with Pool(NsBackend(), config) as pool, pool.acquire() as box:
+            with pytest.raises(SandboxBusy, match=r"PoolConfig\.size"):
+                await box.fork(3)
+            one, two = await box.fork(2)
+            seen.append(pool.stats().at_work)
+            with pytest.raises(SandboxTimeout, match="queue"):
+                await one.fork()
+            await two.close()
+            await two.close()
+            (three,) = await one.fork()
+            await three.python("1")
+            await three.close()
+            await one.close()
+            seen += [pool.stats().at_work, pool.stats().execs, pool.stats().starts]
+        return seen
+
+    assert asyncio.run(use()) == [3, 1, 1, 4]
 
 
 def test_a_killed_zygote_is_a_typed_error_and_the_pool_recovers() -> None:
