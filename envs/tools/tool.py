@@ -27,8 +27,10 @@ class Tool(Generic[P, R]):
         exclusive: bool = False,
         terminal: bool = False,
         max_output_chars: int = 8_000,
+        signature: Signature | None = None,
     ) -> None:
         self.function = function
+        self._given = signature
         self.name: str = name or getattr(function, "__name__", None) or "tool"
         if timeout_s is not None and not timeout_s > 0:
             raise EnvError(
@@ -54,6 +56,8 @@ class Tool(Generic[P, R]):
     @cached_property
     def signature(self) -> Signature:
         """The parameters and the schema, worked out on first use: pydantic is slow to import."""
+        if self._given is not None:  # a tool of elsewhere has its schema from there
+            return self._given
         return read_signature(self.function, name=self.name, is_method=self.is_method)
 
     def __repr__(self) -> str:
