@@ -90,24 +90,28 @@ class Driver:
     ) -> list[Episode]:
         """Play all assignments; the result is in their order, whichever ends first.
 
+        They begin in their order, so a group's members play together and a group ends early.
+
         Args:
             assignments: what to play.
             on_episode: called as each ends, for live progress.
 
         Cancelling closes every environment and leaves no task behind.
         """
-        slots = asyncio.Semaphore(self.max_live)
+        episodes: list[Episode | None] = [None] * len(assignments)
+        waiting = iter(enumerate(assignments))
 
-        async def one(assignment: Assignment) -> Episode:
-            async with slots:
-                episode = await self.play(assignment)
-            if on_episode is not None:
-                on_episode(episode)
-            return episode
+        async def play_in_order() -> None:
+            for index, assignment in waiting:
+                episodes[index] = episode = await self.play(assignment)
+                if on_episode is not None:
+                    on_episode(episode)
 
+        # one task a live episode, not one an assignment: what waits costs nothing
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(one(assignment)) for assignment in assignments]
-        return [task.result() for task in running]
+            for _ in range(min(self.max_live, len(assignments))):
+                tasks.create_task(play_in_order())
+        return [episode for episode in episodes if episode is not None]
 
     async def play(self, assignment: Assignment) -> Episode:
         """Play one assignment, again after an infrastructure fault. Only cancellation raises."""

@@ -172,7 +172,8 @@ def test_results_are_in_the_order_of_the_assignments_whichever_ends_first() -> N
 
             class Seat:
                 async def act(self, *, max_tokens: int) -> Act:
-                    await asyncio.sleep(0.02 * (3 - seed))
+                    while len(ended) < 3 - seed:  # the later ones end first
+                        await asyncio.sleep(0)
                     return await inner.act(max_tokens=max_tokens)
 
             return Seat()
@@ -202,6 +203,24 @@ def test_no_more_episodes_are_live_than_asked_for() -> None:
     driver = Driver(Counted, say("6"), max_live=3)
     play(driver, [Assignment(task=TASK, seed=n) for n in range(10)])
     assert (live[0], most[0]) == (0, 3)
+
+
+def test_groups_begin_together_and_what_waits_is_no_task() -> None:
+    begun: list[int] = []
+    tasks: list[int] = []
+
+    class Watched(Plain):
+        async def areset(self, *args: Any, **kwargs: Any) -> Opening:
+            begun.append(kwargs["seed"])
+            tasks.append(len(asyncio.all_tasks()))
+            await asyncio.sleep(0.0001 * (begun[-1] % 3))
+            return await super().areset(*args, **kwargs)
+
+    assignments = [Assignment(task=TASK, seed=n, group=n // 4, rollout=n % 4) for n in range(200)]
+    episodes = play(Driver(Watched, say("6"), max_live=8), assignments)
+    assert begun == list(range(200)), "in their order, whichever ends first"
+    assert [episode.seed for episode in episodes] == begun
+    assert max(tasks) <= 8 + 2
 
 
 FAULTS = {
