@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,20 +105,28 @@ def test_abuse_is_contained(
     assert bool(problems) == gap, problems
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Make a folder that all may read; any pytest session closes pytest's own to others again."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
 @pytest.mark.slow
 @pytest.mark.namespaces
 @pytest.mark.parametrize(("name", "gaps"), [("ns", set()), ("landlock", LANDLOCK_GAPS)])
-def test_abuse_is_contained_for_an_ordinary_user(tmp_path: Path, name: str, gaps: set[str]) -> None:
+def test_abuse_is_contained_for_an_ordinary_user(
+    open_folder: Path, name: str, gaps: set[str]
+) -> None:
     python = shutil.which("python3", path="/usr/local/bin:/usr/bin")
     if os.geteuid() != 0 or python is None:
         unavailable("needs root, to become an ordinary user, and a Python that all may read")
     assert python is not None
     for area in ("sandboxes", "tests/sandboxes"):
-        shutil.copytree(REPOSITORY / area, tmp_path / area)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+        shutil.copytree(REPOSITORY / area, open_folder / area)
+    open_folder.chmod(0o755)
     done = subprocess.run(
-        [python, "-B", "-c", AS_USER, str(tmp_path), str(ORDINARY_UID), name],
+        [python, "-B", "-c", AS_USER, str(open_folder), str(ORDINARY_UID), name],
         capture_output=True, text=True, timeout=240, cwd="/", env={"PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
