@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from proofgym.trainers.batch import Batch, Weighted, lay_out, micro_batches
 from proofgym.trainers.kl import KlConfig, kl_terms
-from proofgym.trainers.learner import Learner, action_logprobs
+from proofgym.trainers.learner import Learner
 from proofgym.trainers.losses.terms import ActionLogprobs
 from proofgym.trainers.rollout import Group, Rollout
 from proofgym.trainers.run_config import RlConfig
+from proofgym.trainers.scorer import action_logprobs
 from proofgym.trainers.value_head import ValueHead
 
 Score = Callable[[Batch], ActionLogprobs]

@@ -13,6 +13,7 @@ class MetricSums:
         self.token_sums: dict[str, float] = {}
         self.sequence_sums: dict[str, float] = {}
         self.maxima: dict[str, float] = {}
+        self.loss = 0.0
         self.tokens = 0
         self.sequences = 0
 
@@ -26,6 +27,20 @@ class MetricSums:
             self.maxima[name] = max(self.maxima.get(name, float("-inf")), float(value))
         self.tokens += found.tokens
         self.sequences += found.sequences
+
+    def join(self, other: "MetricSums") -> None:
+        """Add what another process summed."""
+        for own, theirs in (
+            (self.token_sums, other.token_sums),
+            (self.sequence_sums, other.sequence_sums),
+        ):
+            for name, value in theirs.items():
+                own[name] = own.get(name, 0.0) + value
+        for name, value in other.maxima.items():
+            self.maxima[name] = max(self.maxima.get(name, float("-inf")), value)
+        self.loss += other.loss
+        self.tokens += other.tokens
+        self.sequences += other.sequences
 
     @torch.no_grad()
     def add_tokens(self, name: str, value_N: Tensor) -> None:

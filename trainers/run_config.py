@@ -10,6 +10,7 @@ from proofgym.agents.tiny_policy import TinyPolicyConfig
 from proofgym.trainers.algorithm_config import AlgorithmConfig
 from proofgym.trainers.engines import EmbeddedEngineConfig, EngineConfig, shares_weights
 from proofgym.trainers.learner import OptimizerConfig
+from proofgym.trainers.learner_config import LearnerConfig
 from proofgym.trainers.monitors import MonitorsConfig
 from proofgym.trainers.rollouts import LateConfig
 
@@ -63,6 +64,7 @@ class SftConfig(_Strict):
     )
     token_budget: int = Field(default=4096, ge=1, description="tokens in a micro-batch")
     optimizer: OptimizerConfig
+    learner: LearnerConfig = LearnerConfig()
     control: bool = Field(
         default=False, description="for comparison only: no later stage starts here by default"
     )
@@ -93,6 +95,7 @@ _SET_AT_THE_START = {
     "late",
     "monitors",
     "optimizer",
+    "learner",
     "control",
 }
 
@@ -124,6 +127,7 @@ class RlConfig(AlgorithmConfig):
     )
     monitors: MonitorsConfig = MonitorsConfig()
     optimizer: OptimizerConfig
+    learner: LearnerConfig = LearnerConfig()
     control: bool = False
 
     @model_validator(mode="after")

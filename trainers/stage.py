@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
 from torch import nn
 
 from proofgym.agents import Assignment, Renderer, write_episodes
-from proofgym.envs import Episode, Sampling
+from proofgym.envs import Episode, Sampling, derive
 from proofgym.trainers.checkpoint import read_optimizer, write_checkpoint
 from proofgym.trainers.demonstrations import Demonstrations
 from proofgym.trainers.errors import MonitorError, StoppedError
@@ -83,7 +84,8 @@ class StageRun:
         own = [one for one in folder.positions() if one[0].stage == name]
         self.done = own[-1][0].step if own else 0
         init = folder.weights_of(config.init) if config.init is not None else None
-        self.policy = run.load(own[-1][1] if own else init)
+        adapted = config.learner.adapter.kind != "none"  # checkpoints hold the merged weights
+        self.policy = run.load(own[-1][1] if own and not adapted else init)
         updates = config.steps * (config.updates if isinstance(config, RlConfig) else 1)
         critic: ValueHead | None = None
         self.reference: nn.Module | None = None
@@ -92,7 +94,11 @@ class StageRun:
             if config.kl.beta > 0:  # what the stage started from, also where it is resumed
                 self.reference = run.load(init).model.requires_grad_(False)
         self.learner = Learner(
-            self.policy.model, config.optimizer, total_steps=updates, critic=critic
+            self.policy.model,
+            config.optimizer,
+            total_steps=updates,
+            critic=critic,
+            config=config.learner,
         )
         if own:
             read_optimizer(own[-1][1], self.learner)
@@ -108,6 +114,7 @@ class StageRun:
                 if run.stop_requested:
                     self._checkpoint(finished=False)
                     raise StoppedError(f"stopped before step {step + 1} of stage {self.name}")
+                torch.manual_seed(derive(run.config.seed, "dropout", self.name, step))
                 started = time.perf_counter()
                 metrics = {**await steps.take(step), "time/step": time.perf_counter() - started}
                 self.done = step + 1  # not the learner's count: a step may have no update, or many

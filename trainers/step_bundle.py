@@ -201,7 +201,11 @@ def replay_bundle(bundle: StepBundle, *, loss: str | None = None) -> StepReport:
     model: Any = AutoModelForCausalLM.from_config(described)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     critic = config.critic if isinstance(config.critic, ValueHead) else None
     learner = Learner(
-        model.to(torch.float32), config.optimizer, total_steps=config.steps, critic=critic
+        model.to(torch.float32),
+        config.optimizer,
+        total_steps=config.steps,
+        critic=critic,
+        config=config.learner,
     )
     own = dict(_named(learner))
     with torch.no_grad():

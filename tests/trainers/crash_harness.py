@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 
 from proofgym.agents import EvalReport
 from proofgym.envs import Env, Episode, Limits
-from proofgym.trainers import learner, stage
+from proofgym.trainers import scorer, stage
 from proofgym.trainers.engines import EngineHost
 from proofgym.trainers.ledger import check_ledger, read_ledger
 from proofgym.trainers.metrics import read_metrics
@@ -140,7 +140,7 @@ def watch_all() -> list[str]:
     places = [
         (Rollouts, "batch", "rollout"),
         (Crash, "astep", "scoring"),
-        (learner, "action_logprobs", "loss"),
+        (scorer, "action_logprobs", "loss"),
         (torch.optim.AdamW, "step", "optimiser"),
         (EngineHost, "publish", "sync"),
         (stage, "write_checkpoint", "checkpoint"),

@@ -251,6 +251,17 @@ def test_a_step_of_several_updates_resumes_at_the_step_it_was_in(tmp_path: Path)
     assert_same_weights(tmp_path / "cut", tmp_path / "whole")
 
 
+def test_a_stage_with_adapters_and_dropout_resumes_at_the_step_it_was_in(tmp_path: Path) -> None:
+    adapter = {"kind": "lora", "rank": 2, "dropout": 0.2}
+    settings = config(rl={"learner": {"adapter": adapter}, "filter_flat_groups": False})
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run(whole, settings)
+    stopped(killed, settings, ("rl", 3), kill=True)
+    run(killed, settings)
+    assert timeless(killed) == timeless(whole)
+    assert_same_weights(whole, killed)
+
+
 def test_steps_without_any_signal_are_skipped_and_still_counted(tmp_path: Path) -> None:
     # one token is no whole message: every episode is cut, and gets the same reward
     settings = config(rl={"max_tokens": 1}, environment="tools/calculator-v0")

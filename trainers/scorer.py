@@ -1,0 +1,98 @@
+"""A model's logprobs of a packed batch, as one module: what a learner differentiates and shards.
+
+Shapes: T packed tokens, N of them actions, H hidden size.
+"""
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from proofgym.trainers.batch import Batch
+from proofgym.trainers.chunked_head import head_of, logit_shape, token_logprobs
+from proofgym.trainers.losses.terms import ActionLogprobs
+from proofgym.trainers.packed_attention import Packing, attend_packed
+
+
+class Scorer(nn.Module):
+    """A causal LM with its critic.
+
+    Args:
+        model: any transformers causal LM.
+        value_head: the critic's; None: none.
+        compute_dtype: of the layers; the head's logits are at least float32 in any case.
+    """
+
+    def __init__(
+        self, model: nn.Module, value_head: nn.Module | None, compute_dtype: torch.dtype
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.value_head = value_head
+        self.compute_dtype = compute_dtype
+
+    def forward(
+        self, batch: Batch, device: torch.device, entropy_gradient: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return logprobs, entropies and values; a plain tuple, whose tensors FSDP hooks."""
+        scored = action_logprobs(
+            self.model,
+            batch,
+            device,
+            value_head=self.value_head,
+            entropy_gradient=entropy_gradient,
+            compute_dtype=self.compute_dtype,
+        )
+        value_N = None if scored.value_N is None else scored.value_N.clone()  # FSDP: no views
+        return scored.logp_N, scored.entropy_N, value_N
+
+
+def action_logprobs(
+    model: nn.Module,
+    batch: Batch,
+    device: torch.device,
+    *,
+    value_head: nn.Module | None = None,
+    entropy_gradient: bool = False,
+    compute_dtype: torch.dtype = torch.float32,
+) -> ActionLogprobs:
+    """Score a packed batch's action tokens with one forward pass.
+
+    Only the N positions that predict an action are scored, in float32 and a chunk at a time.
+    Greedy samples (temperature 0) are scored at temperature 1.
+    """
+    packing = Packing.of(batch.cumulative_lengths, device)
+    backbone: Any = model.get_decoder()  # type: ignore[operator]  # of transformers' models
+    lower = compute_dtype != torch.float32
+    with (
+        attend_packed(model),
+        torch.autocast(device.type, compute_dtype) if lower else contextlib.nullcontext(),
+    ):
+        hidden_TH = backbone(
+            input_ids=batch.tokens_T[None].to(device),
+            position_ids=batch.positions_T[None].to(device),
+            use_cache=False,
+            packing=packing,
+        ).last_hidden_state[0]
+    action_N = batch.action_T.nonzero().squeeze(1).to(device)
+    hidden_NH = hidden_TH[action_N - 1]
+    logp_N, entropy_N = token_logprobs(
+        hidden_NH,
+        head_of(model),
+        batch.tokens_T.to(device)[action_N],
+        logit_shape(model, batch.temperature),
+        entropy_gradient=entropy_gradient,
+    )
+    value_N = None if value_head is None else value_head(hidden_NH)
+    return ActionLogprobs(logp_N=logp_N, entropy_N=entropy_N, value_N=value_N)
+
+
+def checkpoint_activations(model: nn.Module) -> None:
+    """Keep each layer's input only, and compute the rest again in the backward pass."""
+
+    def contexts() -> tuple[Any, Any]:
+        return contextlib.nullcontext(), attend_packed(model)  # of the first pass, of the second
+
+    again = {"use_reentrant": False, "context_fn": contexts}
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=again)  # type: ignore[operator]
