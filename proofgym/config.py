@@ -1,6 +1,7 @@
 """Run configurations from TOML files and dotted overrides, with errors that a person can use."""
 
 import difflib
+import json
 import tomllib
 import types
 import typing
@@ -99,11 +100,13 @@ def parse_value(text: str) -> Any:
 def validated(model: "type[RunConfig]", table: Mapping[str, Any], origin: str) -> "RunConfig":
     """Check a table against its model.
 
+    It is read strictly, as JSON is: a TOML file has arrays for tuples and strings for enums.
+
     Raises:
         ConfigError: one line for each problem, with the nearest valid key for an unknown one.
     """
     try:
-        return model.model_validate(table, strict=True)
+        return model.model_validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
         problems = [_problem(model, table, details) for details in error.errors()]
     shown = problems[:SHOWN_PROBLEMS]

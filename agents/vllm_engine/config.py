@@ -50,23 +50,18 @@ class LaunchConfig(_Strict):
     tensor_parallel: int = Field(default=1, ge=1, description="GPUs for one server")
     lora_rank: int = Field(default=0, ge=0, description="the largest adapter; 0: no adapters")
     restarts: int = Field(default=3, ge=0, description="in a row, without one success in between")
-    arguments: tuple[str, ...] = Field(
-        default=(), strict=False, description="more arguments of `vllm serve`"
-    )
+    arguments: tuple[str, ...] = Field(default=(), description="more arguments of `vllm serve`")
 
 
 class VLLMConfig(_Strict):
     """Sample on vLLM servers: started here, or given by URL."""
 
     kind: Literal["vllm"] = "vllm"
-    # not strict: a TOML file has lists and texts
-    urls: tuple[str, ...] = Field(
-        default=(), strict=False, description="servers that run already; else: launch"
-    )
+    urls: tuple[str, ...] = Field(default=(), description="servers that run already; else: launch")
     launch: LaunchConfig = LaunchConfig()
     model_name: str = Field(default="policy", description="the name under which it is served")
-    transfer: TransferKind = Field(default=TransferKind.SHARED_MEMORY, strict=False)
-    in_flight: InFlight = Field(default=InFlight.KEEP, strict=False)
+    transfer: TransferKind = TransferKind.SHARED_MEMORY
+    in_flight: InFlight = InFlight.KEEP
     api_key_file: str = Field(default="", description="a file with the servers' key; empty: none")
     allow_untested_version: bool = False
     deadlines: DeadlinesConfig = DeadlinesConfig()
