@@ -213,7 +213,8 @@ class Env(gymnasium.Env[str, Any]):
         self.session = session = run_in_loop(work) if self._waits else run_straight(work)
         info = {
             "messages": [message.to_openai() for message in session.messages],
-            "tools": json.loads(json.dumps(self.tool_schemas)),  # a copy: callers keep it
+            # a copy: callers keep it
+            "tools": json.loads(json.dumps(self.tool_schemas)) if self.tools_by_name else [],
             "task_id": session.task.id,
             "episode_seed": episode_seed,
         }

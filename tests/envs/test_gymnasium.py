@@ -14,7 +14,12 @@ from proofgym.envs import AnyText, Env, EnvError, list_envs, listed
 from proofgym.envs.bundled import BUNDLED
 from proofgym.verifiers import Task, exact
 
-ACTIONS = ("12", "<tool_call>{}</tool_call>", "é😀\n")
+ACTIONS = ("12", "<tool_call>{}</tool_call>")
+ONE_OF_EACH_FAMILY = {id.partition("/")[0]: id for id in BUNDLED}.values()
+QUICK_FIRST = [
+    pytest.param(id, marks=[] if id in ONE_OF_EACH_FAMILY else pytest.mark.slow) for id in BUNDLED
+]
+"""All of them, of which the quick tests take one of each family: each starts four processes."""
 
 
 @pytest.mark.parametrize("id", BUNDLED)
@@ -31,7 +36,7 @@ def test_every_bundled_environment_passes_check_env_without_a_warning(
             env.step("12")
 
 
-@pytest.mark.parametrize("id", BUNDLED)
+@pytest.mark.parametrize("id", QUICK_FIRST)
 def test_every_bundled_environment_is_vectorised_the_same_in_and_out_of_process(id: str) -> None:
     seen: list[Any] = []
     for mode, kwargs in (
@@ -39,7 +44,7 @@ def test_every_bundled_environment_is_vectorised_the_same_in_and_out_of_process(
         ("async", {"shared_memory": True}),
         ("async", {"shared_memory": False}),
     ):
-        envs = gymnasium.make_vec(id, num_envs=3, vectorization_mode=mode, vector_kwargs=kwargs)
+        envs = gymnasium.make_vec(id, num_envs=2, vectorization_mode=mode, vector_kwargs=kwargs)
         try:
             observations, _ = envs.reset(seed=5)
             texts, rewards = [tuple(observations)], []
@@ -76,8 +81,11 @@ def test_gymnasiums_wrappers_work() -> None:
     [
         "import proofgym, gymnasium",
         "import gymnasium, proofgym",
-        "import gymnasium, proofgym.envs",
-        "import proofgym; from gymnasium.utils import seeding; import gymnasium",
+        pytest.param("import gymnasium, proofgym.envs", marks=pytest.mark.slow),
+        pytest.param(
+            "import proofgym; from gymnasium.utils import seeding; import gymnasium",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_importing_proofgym_is_enough_in_any_order(program: str) -> None:

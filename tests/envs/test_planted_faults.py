@@ -75,6 +75,7 @@ def test_a_planted_fault_is_found(name: str) -> None:
     assert report.failed()
 
 
+@pytest.mark.slow
 def test_a_sound_environment_passes_strictly() -> None:
     report = audit("tests.envs.planted.sums:Sound")
     assert not report.failed(strict=True), report.card()
