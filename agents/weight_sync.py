@@ -121,7 +121,7 @@ def model_logprobs(
     """Score a completion's ids with a model's own forward, in float32."""
     ids_T = torch.tensor([*prompt, *completion.ids.tolist()], device=model.device)
     training = model.training
-    model.eval()
+    model.eval()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     try:
         with torch.no_grad():
             logits_TV: Tensor = model(ids_T[None, :-1]).logits[0].float()

@@ -38,8 +38,8 @@ class SharedMemoryUpdate(WeightTransferUpdateInfo):  # type: ignore[misc]  # vLL
     path: str
 
 
-class SharedMemoryEngine(  # type: ignore[misc]  # vLLM is not here
-    WeightTransferEngine[SharedMemoryInit, SharedMemoryUpdate]
+class SharedMemoryEngine(
+    WeightTransferEngine[SharedMemoryInit, SharedMemoryUpdate]  # type: ignore[misc]  # vLLM is not here
 ):
     """Load whole checkpoints from a file in shared memory, on any device."""
 
