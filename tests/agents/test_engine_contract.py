@@ -120,13 +120,18 @@ def weights() -> Mapping[str, Any]:
 
 
 async def tokens_pass(engine: Engine) -> None:
-    """Wait until all requests made so far have drawn some tokens."""
-    await engine.generate(PROMPT, Sampling(max_tokens=3), 0)
+    """Wait until all requests made so far have drawn some tokens.
+
+    The second round trip is for servers: a request may be on a connection that opens later.
+    """
+    await asyncio.sleep(0)  # tasks made so far send theirs first
+    for _ in range(2):
+        await engine.generate(PROMPT, Sampling(max_tokens=3), 0)
 
 
 def run(work: Callable[[], Awaitable[T]]) -> T:
     async def bounded() -> T:
-        return await asyncio.wait_for(work(), timeout=60)
+        return await asyncio.wait_for(work(), timeout=300)
 
     return asyncio.run(bounded())
 

@@ -1,6 +1,12 @@
 """A real vLLM on the CPU: logprobs, weights, adapters, and servers that do not come up."""
 
 import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +24,7 @@ from proofgym.agents.vllm_engine.client import ServerClient
 from proofgym.agents.vllm_engine.shared_memory import SharedMemoryTransfer
 from proofgym.agents.weight_sync import model_logprobs, push_weights
 from proofgym.envs import Sampling
-from tests.agents.test_engine_contract import small_model, tokens_pass
+from tests.agents.test_engine_contract import LONG, PROMPT, small_model, tokens_pass
 from tests.agents.vllm_engine.vllm_server import VLLMServer, need_vllm, serving
 
 pytestmark = pytest.mark.vllm
@@ -154,7 +160,7 @@ def test_requests_in_flight_end_before_new_weights_when_told_so(
 
     async def work() -> Completion:
         await engine.load(weights, 1)
-        task = asyncio.create_task(engine.generate(SHARED, Sampling(max_tokens=200), 1))
+        task = asyncio.create_task(engine.generate(PROMPT, Sampling(max_tokens=LONG), 1))
         await tokens_pass(engine)
         await engine.load(weights, 2)
         done = await task
@@ -164,9 +170,9 @@ def test_requests_in_flight_end_before_new_weights_when_told_so(
     done = run(work)
     assert set(done.versions.tolist()) == {1}
     if in_flight == "wait":
-        assert (len(done.ids), done.finish) == (200, Finish.LENGTH)
+        assert (len(done.ids), done.finish) == (LONG, Finish.LENGTH)
     else:
-        assert 0 < len(done.ids) == len(done.logprobs) < 200
+        assert 0 < len(done.ids) == len(done.logprobs) < LONG
         assert done.finish is Finish.ABORT
 
 
@@ -197,6 +203,80 @@ def test_an_adapter_is_served_under_a_fresh_name_for_each_version(
         return differences
 
     assert max(run(work)) < 1e-4
+
+
+def test_a_server_killed_in_mid_generation_costs_no_token(tmp_path: Path) -> None:
+    need_vllm()
+    small_model().save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    launch = {"device": "cpu", "dtype": "float32", "slots": 8}
+    config = VLLMConfig.model_validate({"launch": launch})
+    engine = VLLMEngine(config, model=tmp_path, log_folder=tmp_path)
+
+    async def work() -> tuple[list[Completion], list[Completion]]:
+        def ask() -> list[asyncio.Task[Completion]]:
+            asked = [engine.generate(PROMPT, Sampling(max_tokens=LONG), seed) for seed in range(4)]
+            return [asyncio.create_task(one) for one in asked]
+
+        await engine.load(dict(stepped(small_model(), 1).named_parameters()), 1)
+        expected = await asyncio.gather(*ask())
+        again = ask()
+        await tokens_pass(engine)
+        os.kill(engine.processes[0].pid, signal.SIGKILL)
+        got = await asyncio.gather(*again)
+        assert engine.restarts >= 1
+        await engine.close()
+        return expected, got
+
+    for expected, got in zip(*run(work), strict=True):
+        assert got.ids.tolist() == expected.ids.tolist()
+        assert set(got.versions.tolist()) == {1}  # the weights came back, not the folder's
+
+
+OWNER = """\
+import sys, time
+from pathlib import Path
+from proofgym.agents.vllm_engine import LaunchConfig, VLLMConfig
+from proofgym.agents.vllm_engine.launch import plan_launch
+from proofgym.agents.vllm_engine.server_process import ServerProcess, free_port
+
+folder = Path(sys.argv[1])
+config = VLLMConfig(launch=LaunchConfig(device="cpu"))
+server = ServerProcess(plan_launch(config, folder, free_port()), folder / "log")
+print(server.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_server_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
+    need_vllm()
+    small_model().save_pretrained(tmp_path)
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE)
+    assert owner.stdout is not None
+    with owner.stdout:
+        group = int(owner.stdout.readline())
+    while not (tmp_path / "log").stat().st_size:  # vLLM itself has begun
+        assert owner.poll() is None
+        assert living(group)
+        time.sleep(0.1)
+    owner.kill()
+    owner.wait()
+
+    end = time.monotonic() + 120
+    while living(group):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def living(group: int) -> list[int]:
+    """Return the processes of a group that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state != "Z":
+                found.append(int(path.parent.name))
+    return found
 
 
 def test_a_server_that_cannot_serve_the_model_ends_with_its_own_words(tmp_path: Path) -> None:
