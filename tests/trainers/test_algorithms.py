@@ -53,9 +53,9 @@ def test_ppo_with_a_critic_learns() -> None:
 
 def test_a_reward_of_nan_is_an_error_that_names_its_task() -> None:
     setup = Setup(Even, rl_config())
-    batch = [episode(1.0, group=3), episode(math.nan, group=3)]
+    bad = replace(episode(0.0, group=3), rewards=(math.nan,))
     with pytest.raises(TrainError, match="finite rewards, got nan for task task 3"):
-        prepare(batch, setup.config, setup.learner)
+        prepare([episode(1.0, group=3), bad], setup.config, setup.learner)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def ppo_clip_loss(
         cumulative_lengths=(0, size),
         action_T=torch.ones(size, dtype=torch.bool),
         behaviour_logp_T=behaviour,
+        version_T=torch.zeros(size, dtype=torch.int32),
         advantage_T=advantage,
         w_pg_T=weight,
         w_ce_T=torch.zeros(size),
