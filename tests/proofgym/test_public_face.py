@@ -45,15 +45,16 @@ def test_light_areas_load_nothing_heavy(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_importing_it_takes_less_than_30_ms_of_cpu() -> None:
+def test_importing_it_costs_less_than_two_starts_of_an_interpreter() -> None:
+    # some 30 ms where a bare start takes 15; a slow or busy machine charges both more
     code = (
         "import sys, time; start = time.process_time(); import proofgym;"
-        "print(time.process_time() - start, 'numpy' in sys.modules)"
+        "print((time.process_time() - start) / start, 'numpy' in sys.modules)"
     )
     runs = [
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         for _ in range(5)
     ]
-    seconds, has_numpy = min(run.stdout.split() for run in runs)
+    starts, has_numpy = min(run.stdout.split() for run in runs)
     assert has_numpy == "False"
-    assert float(seconds) < 0.03
+    assert float(starts) < 2
