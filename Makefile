@@ -35,9 +35,12 @@ vllm: .venv-vllm/.installed  ## Make .venv-vllm with vLLM's CPU build, for engin
 quickstart: $(STAMP)  ## Train a tiny policy to use a calculator; the report is in runs/quickstart
 	$(BIN)/proofgym train recipes/quickstart.toml
 
-test: $(STAMP)  ## Run the tests: the quick ones first, then the rest
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -q -m "not slow and not docker and not gvisor and not namespaces and not gpu and not vllm"
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "slow or docker or namespaces or gpu or vllm"
+HEAVY := docker or gvisor or namespaces or gpu or vllm
+
+test: $(STAMP)  ## Run the tests: the quick ones first, then the slow ones, then those that need a machine
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -q -m "not slow and not ($(HEAVY))"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -q -m "slow and not ($(HEAVY))"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "docker or namespaces or gpu or vllm"
 
 lint: $(STAMP)  ## Check style and types
 	$(BIN)/ruff check .
