@@ -98,7 +98,9 @@ def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path: Path) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = [json.loads(line) for one in chunks.glob("*.jsonl") for line in one.open()]
+    kept = [
+        json.loads(line) for one in chunks.glob("*.jsonl") for line in one.read_text().splitlines()
+    ]
     assert 0 < len(kept) < 300, "it was killed in the middle"
     done = run_program(*words, "--out", "e", cwd=tmp_path)
     assert done.code == 0, done.err

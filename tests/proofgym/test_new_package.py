@@ -11,7 +11,7 @@ from proofgym.envs import environment_class
 from proofgym.errors import UsageError
 from proofgym.scaffold import TEMPLATES, write_package
 
-from .command import Finished, run_command
+from .command import Finished, run_program
 
 SHORT = (
     "model.hidden_size=32",
@@ -91,7 +91,7 @@ def test_what_cannot_be_written_is_refused_in_words(
 def test_five_commands_lead_from_nothing_to_a_trained_policy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    printed = checked(run_command("new", "my-env", cwd=tmp_path))
+    printed = checked(run_program("new", "my-env", cwd=tmp_path))
     readme = (tmp_path / "my_env" / "README.md").read_text()
     for line in printed.partition("Go on with:\n")[2].splitlines():
         assert line.strip() in readme
@@ -99,13 +99,13 @@ def test_five_commands_lead_from_nothing_to_a_trained_policy(
     site = tmp_path / "site"
     install(tmp_path / "my_env", site)
     monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    card = checked(run_command("audit", "my-env/qa-v0", "--strict", cwd=tmp_path))
+    card = checked(run_program("audit", "my-env/qa-v0", "--strict", cwd=tmp_path))
     assert card.rstrip().endswith("passed")
-    trained = checked(run_command("train", "my_env/train.toml", *SHORT, cwd=tmp_path))
+    trained = checked(run_program("train", "my_env/train.toml", *SHORT, cwd=tmp_path))
     assert "Done." in trained
     policy = "runs/my_env/checkpoints/grpo"
     words = ("eval", "my-env/qa-v0", "--policy", policy, "-n", "8")
-    assert "pass@1" in checked(run_command(*words, cwd=tmp_path))
+    assert "pass@1" in checked(run_program(*words, cwd=tmp_path))
 
 
 @pytest.mark.slow
@@ -120,7 +120,7 @@ def test_one_broken_package_breaks_no_listing(
     for project in (good.folder, broken):
         install(project, site)
     monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    listed = run_command("envs", cwd=tmp_path)
+    listed = run_program("envs", cwd=tmp_path)
     out = checked(listed)
     assert "good-env/tools-v0" in out
     assert "tools/calculator-v0" in out
