@@ -266,17 +266,22 @@ def test_a_paused_engine_waits_and_goes_on(engine: Engine) -> None:
 def test_a_token_carries_the_version_that_drew_it(
     engine: Engine, weights: Mapping[str, Any]
 ) -> None:
-    async def work() -> Completion:
+    async def work(version: int) -> list[int]:
         task = asyncio.create_task(engine.generate(PROMPT, Sampling(max_tokens=LONG), 5))
         await tokens_pass(engine)
-        await engine.load(weights, 8)
+        await engine.load(weights, version + 1)
         await tokens_pass(engine)
-        await engine.load(weights, 9)
-        return await task
+        await engine.load(weights, version + 2)
+        return (await task).versions.tolist()
 
-    versions = run(work).versions.tolist()
-    assert versions == sorted(versions)
-    assert set(versions) == {7, 8, 9}
+    # a server may end a completion before the second push reaches it, so it has a few tries
+    for version in range(7, 17, 2):
+        versions = run(lambda version=version: work(version))
+        assert versions == sorted(versions)
+        assert set(versions) <= {version, version + 1, version + 2}
+        if len(set(versions)) == 3:
+            break
+    assert len(set(versions)) == 3
 
 
 def test_of_waiting_requests_the_lowest_priority_goes_first(engine: Engine) -> None:
