@@ -215,7 +215,7 @@ def test_cost_of_a_hostile_megabyte_is_small(piece: str, compat: str | None) -> 
         started = time.process_time()
         follows(constraint(name), response, compat=kind)
         slowest = max(slowest, time.process_time() - started)
-    assert slowest < 1.0  # a quadratic search would take minutes
+    assert slowest < 5.0  # a linear one takes 0.6 to 1.3 here, a quadratic one minutes
 
 
 def test_an_unknown_instruction_is_the_tasks_fault() -> None:
