@@ -1,11 +1,12 @@
 """One writer for metrics: a JSON line for every step and every evaluation."""
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from proofgym.agents.finite_json import finite
 
 
 class MetricsWriter:
@@ -28,7 +29,7 @@ class MetricsWriter:
 
     def write(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Append one record, and return it as it will be read: what JSON lacks becomes null."""
-        written: dict[str, Any] = _finite(record)
+        written: dict[str, Any] = finite(record)
         self._file.write(json.dumps(written) + "\n")
         self._file.flush()
         self.lines += 1
@@ -50,13 +51,3 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return records
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return value

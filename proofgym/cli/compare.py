@@ -1,17 +1,16 @@
 """``proofgym compare``: two evaluations, paired by task."""
 
 import json as json_module
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from proofgym.agents.evaluation import Comparison, Decision, compare_paired, decide, holm
 from proofgym.agents.evaluation.folder import stored_episodes, stored_suite
+from proofgym.agents.finite_json import finite
 from proofgym.envs import Suite
 from proofgym.errors import UsageError
 
@@ -80,7 +79,7 @@ def compare_folders(a: Path, b: Path, *, gate: bool, margin: float, as_json: boo
                 name: {**asdict(part), "p_holm": adjusted[name]} for name, part in parts.items()
             },
         }
-        Console().print_json(json_module.dumps(_finite(record)))
+        Console().print_json(json_module.dumps(finite(record)))
     else:
         _print(whole, parts, adjusted, first, second, missing)
         _print_flips(first, second, common)
@@ -188,9 +187,3 @@ def _print_flips(first: Side, second: Side, common: list[TaskKey]) -> None:
         if shown:
             more = f" and {len(keys) - SHOWN_FLIPS} more" if len(keys) > SHOWN_FLIPS else ""
             console.print(f"{title}: {shown}{more}", soft_wrap=True, markup=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

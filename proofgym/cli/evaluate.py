@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import math
 import re
 import time
 from collections import Counter
@@ -32,6 +31,7 @@ from proofgym.agents.evaluation.folder import (
     EvalIdentity,
     key_of,
 )
+from proofgym.agents.finite_json import finite
 from proofgym.agents.whole_file import write_whole
 from proofgym.cli.eval_policy import PolicyRequest, apply_decoding, choose_policy
 from proofgym.cli.eval_watch import EvalWatch
@@ -137,7 +137,7 @@ def run_evaluation(request: EvalRequest) -> int:
     if isinstance(policy, ChatEndpoint):
         summary["endpoint"] = endpoint_facts(policy)
     write_whole(
-        folder.path / "summary.json", (json.dumps(_finite(summary), indent=2) + "\n").encode()
+        folder.path / "summary.json", (json.dumps(finite(summary), indent=2) + "\n").encode()
     )
     from proofgym.report.eval_page import write_eval_report
 
@@ -329,12 +329,3 @@ def _why(episode: Episode) -> str:
         return f"task {episode.task_id}, {episode.fault.phase}: {episode.fault.message}"
     error = episode.score.error if episode.score is not None else None
     return f"task {episode.task_id}: {error.message if error is not None else episode.stop.value}"
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no nan: what could not be computed is null."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
