@@ -14,13 +14,14 @@ from proofgym.agents.engine import Completion, Engine, Fingerprint, Finish
 from proofgym.agents.errors import EngineError
 from proofgym.agents.process_engine import ProcessEngine
 from proofgym.agents.transformers_engine import TransformersEngine, fingerprint
+from proofgym.agents.vllm_engine import VLLMEngine
 from proofgym.envs import Sampling, derive
 from tests.agents.vllm_engine.vllm_server import VLLMServer
 
 T = TypeVar("T")
 VOCAB = 40
-CONTEXT = 512
-LONG = 400  # tokens of a completion that is still under way when others have ended
+CONTEXT = 4096
+TRIES = 4  # of what a server may have ended before our word reaches it
 PROMPT = [3, 1, 4, 1, 5]
 
 
@@ -117,6 +118,14 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 @pytest.fixture
 def weights() -> Mapping[str, Any]:
     return dict(small_model().named_parameters())
+
+
+def long_for(engine: Engine) -> int:
+    """Return how many tokens keep a request under way while this process asks for other things.
+
+    A server draws on while we wait for a core, which can take a second.
+    """
+    return 3000 if isinstance(engine, VLLMEngine) else 400
 
 
 async def tokens_pass(engine: Engine) -> None:
@@ -231,43 +240,68 @@ def test_a_bad_request_is_refused_and_the_engine_lives(
 
 
 def test_cancelling_one_request_leaves_the_others_as_they_were(engine: Engine) -> None:
-    requests = [(PROMPT, Sampling(max_tokens=LONG), seed) for seed in range(4)]
+    requests = [(PROMPT, Sampling(max_tokens=long_for(engine)), seed) for seed in range(4)]
 
-    async def work() -> tuple[list[Completion], list[Completion]]:
-        undisturbed = await asyncio.gather(*(engine.generate(*r) for r in requests))
+    async def disturbed() -> tuple[bool, list[Completion]]:
         tasks = [asyncio.create_task(engine.generate(*request)) for request in requests]
         await tokens_pass(engine)
-        tasks[1].cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await tasks[1]
-        del tasks[1]
-        return [*undisturbed[:1], *undisturbed[2:]], list(await asyncio.gather(*tasks))
+        in_time = tasks.pop(1).cancel()
+        return in_time, list(await asyncio.gather(*tasks))
 
-    for expected, got in zip(*run(work), strict=True):
-        assert expected.ids.tolist() == got.ids.tolist()
+    expected = run(lambda: asyncio.gather(*(engine.generate(*r) for r in requests)))
+    del expected[1]
+    for _ in range(TRIES):
+        in_time, got = run(disturbed)
+        for one, other in zip(expected, got, strict=True):
+            assert one.ids.tolist() == other.ids.tolist()
+        if in_time:
+            return
+    pytest.fail("each request ended before it was cancelled")
+
+
+def test_a_cancelled_request_raises(engine: Engine) -> None:
+    async def work() -> bool:
+        task = asyncio.create_task(
+            engine.generate(PROMPT, Sampling(max_tokens=long_for(engine)), 1)
+        )
+        await tokens_pass(engine)
+        if not task.cancel():
+            return False
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return True
+
+    assert any(run(work) for _ in range(TRIES))
 
 
 def test_a_paused_engine_waits_and_goes_on(engine: Engine) -> None:
-    async def work() -> tuple[bool, Completion, Completion]:
-        expected = await engine.generate(PROMPT, Sampling(max_tokens=LONG), 5)
-        task = asyncio.create_task(engine.generate(PROMPT, Sampling(max_tokens=LONG), 5))
+    async def work() -> tuple[bool, Completion]:
+        task = asyncio.create_task(
+            engine.generate(PROMPT, Sampling(max_tokens=long_for(engine)), 5)
+        )
         await tokens_pass(engine)
         await engine.pause()
         await asyncio.sleep(0.05)
-        finished_early = task.done()
+        waited = not task.done()
         await engine.resume()
-        return finished_early, expected, await task
+        return waited, await task
 
-    finished_early, expected, got = run(work)
-    assert not finished_early
-    assert got.ids.tolist() == expected.ids.tolist()
+    expected = run(lambda: engine.generate(PROMPT, Sampling(max_tokens=long_for(engine)), 5))
+    for _ in range(TRIES):
+        waited, got = run(work)
+        assert got.ids.tolist() == expected.ids.tolist()
+        if waited:
+            return
+    pytest.fail("each request ended in spite of the pause")
 
 
 def test_a_token_carries_the_version_that_drew_it(
     engine: Engine, weights: Mapping[str, Any]
 ) -> None:
     async def work(version: int) -> list[int]:
-        task = asyncio.create_task(engine.generate(PROMPT, Sampling(max_tokens=LONG), 5))
+        task = asyncio.create_task(
+            engine.generate(PROMPT, Sampling(max_tokens=long_for(engine)), 5)
+        )
         await tokens_pass(engine)
         await engine.load(weights, version + 1)
         await tokens_pass(engine)
@@ -285,29 +319,35 @@ def test_a_token_carries_the_version_that_drew_it(
 
 
 def test_of_waiting_requests_the_lowest_priority_goes_first(engine: Engine) -> None:
-    ended: list[str] = []
+    async def work() -> list[str]:
+        ended: list[str] = []
 
-    async def ask(name: str, seed: int, tokens: int, priority: int) -> None:
-        await engine.generate(PROMPT, Sampling(max_tokens=tokens), seed, priority=priority)
-        ended.append(name)
+        async def ask(name: str, seed: int, tokens: int, priority: int) -> None:
+            await engine.generate(PROMPT, Sampling(max_tokens=tokens), seed, priority=priority)
+            ended.append(name)
 
-    async def work() -> None:
-        # as many as there are slots
-        holding = [asyncio.create_task(ask("first", seed, 60, 0)) for seed in range(8)]
+        # as many as there are slots, and for so long that a server knows all others when they end
+        holding = [
+            asyncio.create_task(ask("first", seed, long_for(engine), 0)) for seed in range(8)
+        ]
         waiting = [asyncio.create_task(ask("later", seed, 60, 5)) for seed in range(24)]
         await asyncio.sleep(0)
         await asyncio.gather(*holding, *waiting, ask("urgent", 0, 20, 1))
+        return ended
 
-    run(work)
-    assert len(ended) == 33
-    assert ended.index("urgent") <= 16  # and not behind the 24 that came before it
+    for _ in range(TRIES):
+        ended = run(work)
+        assert len(ended) == 33
+        if ended.index("urgent") <= 16:  # and not behind the 24 that came before it
+            return
+    pytest.fail("the urgent request ended behind those that could wait")
 
 
 def test_closing_ends_requests_with_what_they_have(engine: Engine) -> None:
     async def work() -> list[Completion]:
         tasks = [
-            asyncio.create_task(engine.generate(PROMPT, Sampling(max_tokens=LONG), s))
-            for s in range(12)  # more than there are slots: some have not begun
+            asyncio.create_task(engine.generate(PROMPT, Sampling(max_tokens=long_for(engine)), s))
+            for s in range(64)  # eight times what there are slots
         ]
         await asyncio.sleep(0.01)
         await engine.close()
@@ -316,9 +356,12 @@ def test_closing_ends_requests_with_what_they_have(engine: Engine) -> None:
             await engine.generate(PROMPT, Sampling(), 0)
         return list(done)
 
-    for completion in run(work):
-        assert completion.finish is Finish.ABORT
-        assert len(completion.ids) == len(completion.logprobs) < LONG
+    done, most = run(work), long_for(engine)
+    for completion in done:
+        ended = completion.finish is not Finish.ABORT  # by itself, before it was told to
+        assert len(completion.ids) == len(completion.logprobs)
+        assert len(completion.ids) == most if ended else len(completion.ids) < most
+    assert done[-1].finish is Finish.ABORT
 
 
 def test_the_fingerprint_is_that_of_the_weights_sent(

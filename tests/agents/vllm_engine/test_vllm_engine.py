@@ -24,7 +24,7 @@ from proofgym.agents.vllm_engine.client import ServerClient
 from proofgym.agents.vllm_engine.shared_memory import SharedMemoryTransfer
 from proofgym.agents.weight_sync import model_logprobs, push_weights
 from proofgym.envs import Sampling
-from tests.agents.test_engine_contract import LONG, PROMPT, small_model, tokens_pass
+from tests.agents.test_engine_contract import PROMPT, long_for, small_model, tokens_pass
 from tests.agents.vllm_engine.vllm_server import VLLMServer, need_vllm, serving
 
 pytestmark = pytest.mark.vllm
@@ -160,7 +160,9 @@ def test_requests_in_flight_end_before_new_weights_when_told_so(
 
     async def work() -> Completion:
         await engine.load(weights, 1)
-        task = asyncio.create_task(engine.generate(PROMPT, Sampling(max_tokens=LONG), 1))
+        task = asyncio.create_task(
+            engine.generate(PROMPT, Sampling(max_tokens=long_for(engine)), 1)
+        )
         await tokens_pass(engine)
         await engine.load(weights, 2)
         done = await task
@@ -170,9 +172,9 @@ def test_requests_in_flight_end_before_new_weights_when_told_so(
     done = run(work)
     assert set(done.versions.tolist()) == {1}
     if in_flight == "wait":
-        assert (len(done.ids), done.finish) == (LONG, Finish.LENGTH)
+        assert (len(done.ids), done.finish) == (long_for(engine), Finish.LENGTH)
     else:
-        assert 0 < len(done.ids) == len(done.logprobs) < LONG
+        assert 0 < len(done.ids) == len(done.logprobs) < long_for(engine)
         assert done.finish is Finish.ABORT
 
 
@@ -215,7 +217,10 @@ def test_a_server_killed_in_mid_generation_costs_no_token(tmp_path: Path) -> Non
 
     async def work() -> tuple[list[Completion], list[Completion]]:
         def ask() -> list[asyncio.Task[Completion]]:
-            asked = [engine.generate(PROMPT, Sampling(max_tokens=LONG), seed) for seed in range(4)]
+            asked = [
+                engine.generate(PROMPT, Sampling(max_tokens=long_for(engine)), seed)
+                for seed in range(4)
+            ]
             return [asyncio.create_task(one) for one in asked]
 
         await engine.load(dict(stepped(small_model(), 1).named_parameters()), 1)
