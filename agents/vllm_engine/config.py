@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 
 class InFlight(StrEnum):
@@ -48,9 +48,26 @@ class LaunchConfig(_Strict):
     max_context: int | None = Field(default=None, ge=2, description="null: the model's")
     kv_cache_gib: int = Field(default=1, ge=1, description="on the CPU only")
     tensor_parallel: int = Field(default=1, ge=1, description="GPUs for one server")
+    gpus: tuple[NonNegativeInt, ...] = Field(
+        default=(),
+        description="which GPUs the servers use, numbered as torch numbers them in this process: "
+        "tensor_parallel for the first server, as many for the next; empty: every server sees all",
+    )
     lora_rank: int = Field(default=0, ge=0, description="the largest adapter; 0: no adapters")
     restarts: int = Field(default=3, ge=0, description="in a row, without one success in between")
     arguments: tuple[str, ...] = Field(default=(), description="more arguments of `vllm serve`")
+
+    @model_validator(mode="after")
+    def _gpus_are_enough(self) -> "LaunchConfig":
+        needed = self.replicas * self.tensor_parallel
+        if self.gpus and (len(self.gpus) != needed or len(set(self.gpus)) != needed):
+            raise ValueError(
+                f"gpus must name each GPU of {self.replicas} servers with {self.tensor_parallel} "
+                f"each, so {needed} different ones, got {list(self.gpus)}"
+            )
+        if self.gpus and self.device == "cpu":
+            raise ValueError(f"gpus need device 'cuda', got 'cpu' and gpus {list(self.gpus)}")
+        return self
 
 
 class VLLMConfig(_Strict):

@@ -429,16 +429,17 @@ def _replicas(
         ]
     assert model is not None, "the constructor checked it"
     return [
-        _launched(config, model, logs / f"vllm-{number}.log", key, dummy_weights=dummy_weights)
+        _launched(config, model, number, logs, key, dummy_weights=dummy_weights)
         for number in range(config.launch.replicas)
     ]
 
 
 def _launched(
-    config: VLLMConfig, model: Path, log: Path, key: str, *, dummy_weights: bool
+    config: VLLMConfig, model: Path, number: int, logs: Path, key: str, *, dummy_weights: bool
 ) -> Replica:
     port = free_port()
-    plan = plan_launch(config, model, port, dummy_weights=dummy_weights)
+    plan = plan_launch(config, model, port, number=number, dummy_weights=dummy_weights)
+    log = logs / f"vllm-{number}.log"
     client = ServerClient(f"http://127.0.0.1:{port}", key, config.deadlines)
     return Replica(config, client, lambda: ServerProcess(plan, log))
 

@@ -35,7 +35,7 @@ class LaunchPlan:
 
 
 def plan_launch(
-    config: VLLMConfig, model: Path, port: int, *, dummy_weights: bool = False
+    config: VLLMConfig, model: Path, port: int, *, number: int = 0, dummy_weights: bool = False
 ) -> LaunchPlan:
     """Say how to start a server on the loopback.
 
@@ -43,11 +43,12 @@ def plan_launch(
         config: of the engine.
         model: a folder as ``save_pretrained`` writes it.
         port: to listen on.
+        number: of the server among the engine's replicas.
         dummy_weights: start with random weights, for a server that is given its weights anyway;
             the folder then needs none.
 
     Raises:
-        EngineError: no Python with vLLM was found.
+        EngineError: no Python with vLLM was found, or no GPU of a number in ``launch.gpus``.
     """
     launch = config.launch
     on_cpu = not has_gpu() if launch.device == "auto" else launch.device == "cpu"
@@ -58,7 +59,7 @@ def plan_launch(
     command = (find_python(launch), "-X", "faulthandler", str(EXTENSION / "proofgym_serve.py"))
     return LaunchPlan(
         command=(*command, *arguments, *launch.arguments),
-        environment=_environment(config, on_cpu=on_cpu),
+        environment=_environment(config, on_cpu=on_cpu) | visible_gpus(launch, number, os.environ),
     )
 
 
@@ -104,6 +105,39 @@ def _environment(config: VLLMConfig, *, on_cpu: bool) -> dict[str, str]:
         }
         environment.setdefault("OMP_NUM_THREADS", "1")
     return environment
+
+
+def visible_gpus(
+    launch: LaunchConfig, number: int, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Say which GPUs one server sees, as variables of its environment; empty where all.
+
+    ``launch.gpus`` counts as torch does in this process, so where this process sees only some
+    GPUs itself, theirs are the numbers (or ids) that the server is given.
+
+    Args:
+        launch: the servers'.
+        number: of the server among the replicas.
+        environment: this process's own.
+
+    Raises:
+        EngineError: this process does not see so many GPUs.
+    """
+    if not launch.gpus:
+        return {}
+    first = number * launch.tensor_parallel
+    chosen = launch.gpus[first : first + launch.tensor_parallel]
+    seen = environment.get("CUDA_VISIBLE_DEVICES")
+    if seen is None:
+        return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, chosen))}
+    names = [name.strip() for name in seen.split(",") if name.strip()]
+    if max(chosen) >= len(names):
+        raise EngineError(
+            f"engine.launch.gpus must be below {len(names)}, as many as CUDA_VISIBLE_DEVICES="
+            f"{seen!r} lets this process see, got {list(launch.gpus)}. Name others, or let the "
+            "process see more."
+        )
+    return {"CUDA_VISIBLE_DEVICES": ",".join(names[gpu] for gpu in chosen)}
 
 
 def find_python(config: LaunchConfig) -> str:

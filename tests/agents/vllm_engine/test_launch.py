@@ -9,7 +9,12 @@ from pydantic import ValidationError
 
 from proofgym.agents.errors import EngineError
 from proofgym.agents.vllm_engine import InFlight, LaunchConfig, VLLMConfig, VLLMEngine
-from proofgym.agents.vllm_engine.launch import check_in_flight, find_python, plan_launch
+from proofgym.agents.vllm_engine.launch import (
+    check_in_flight,
+    find_python,
+    plan_launch,
+    visible_gpus,
+)
 from proofgym.agents.vllm_engine.server_version import check_version
 
 
@@ -42,6 +47,40 @@ def test_every_server_gives_processed_logprobs_and_takes_weights() -> None:
     assert "--enforce-eager" not in command
 
 
+@pytest.mark.parametrize(
+    ("visible", "number", "given"),
+    [
+        (None, 0, "1,2"),
+        (None, 1, "3,0"),
+        ("4,5,6,7", 0, "5,6"),
+        ("4,5,6,7", 1, "7,4"),
+        ("GPU-a, GPU-b,GPU-c,GPU-d", 1, "GPU-d,GPU-a"),
+    ],
+)
+def test_each_server_sees_its_own_gpus_as_this_process_numbers_them(
+    visible: str | None, number: int, given: str
+) -> None:
+    launch = LaunchConfig(gpus=(1, 2, 3, 0), replicas=2, tensor_parallel=2)
+    own = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+
+    assert visible_gpus(launch, number, own) == {"CUDA_VISIBLE_DEVICES": given}
+
+
+def test_a_server_without_gpus_of_its_own_sees_what_this_process_sees(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+
+    assert plan(device="cuda")[1]["CUDA_VISIBLE_DEVICES"] == "2,3"
+    assert plan(device="cuda", gpus=(1,))[1]["CUDA_VISIBLE_DEVICES"] == "3"
+
+
+def test_a_gpu_that_this_process_does_not_see_is_refused() -> None:
+    launch = LaunchConfig(gpus=(1,))
+    with pytest.raises(EngineError, match=r"launch.gpus must be below 1.*got \[1\]"):
+        visible_gpus(launch, 0, {"CUDA_VISIBLE_DEVICES": "0"})
+
+
 def test_a_python_that_is_not_there_is_named() -> None:
     with pytest.raises(EngineError, match=r"engine.launch.python.*/no/python"):
         find_python(LaunchConfig(python="/no/python"))
@@ -72,8 +111,11 @@ def test_weights_are_not_mixed_in_completions_that_cannot_say_so() -> None:
         ({"urls": ("localhost:8000",)}, "http://"),
         ({"urls": ("http://a", "http://a")}, "once"),
         ({"launch": {"replica": 2}}, "replica"),
+        ({"launch": {"gpus": (0,), "replicas": 2}}, "2 different ones, got \\[0\\]"),
+        ({"launch": {"gpus": (1, 1), "replicas": 2}}, "2 different ones"),
+        ({"launch": {"gpus": (0,), "device": "cpu"}}, "gpus need device 'cuda'"),
     ],
-    ids=["no-scheme", "twice", "unknown-key"],
+    ids=["no-scheme", "twice", "unknown-key", "too-few-gpus", "a-gpu-twice", "gpus-on-the-cpu"],
 )
 def test_a_config_that_cannot_be_meant_is_refused(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
