@@ -316,7 +316,9 @@ def doctor(
     json: Annotated[bool, Parameter(negative=())] = False,
     clean_sandboxes: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Show which sandboxes work on this machine, how fast, why not, and what helps.
+    """Show which sandboxes and GPUs work on this machine, how well, why not, and what helps.
+
+    Exits with 1 where no sandbox works, or something is wrong with a GPU; having none is not wrong.
 
     Parameters
     ----------
