@@ -50,7 +50,7 @@ class StepReport:
 
     Args:
         metrics: means over the step's action tokens, the gradient norm and the rate.
-        tokens: all tokens that went through the model.
+        tokens: of all sequences; common prefixes are computed once, and count for each.
         seconds: wall time.
     """
 

@@ -1,10 +1,11 @@
 """Attention over sequences laid end to end, through transformers' attention interface.
 
-Everything but attention runs on exactly the T packed tokens. Attention itself takes sequences of
-like length together, pads each to the longest of them and runs torch's causal kernel, which works
-on any device.
+Everything but attention runs on exactly the U packed tokens that are computed: a common prefix is
+computed once. Attention itself takes whole sequences of like length together, pads each to the
+longest of them and runs torch's causal kernel, which works on any device.
 
-Shapes: T packed tokens, S sequences taken together, L the longest of them, H heads, D head size.
+Shapes: T packed tokens, U of them computed, S sequences taken together, L the longest of them,
+H heads, D head size.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from proofgym.trainers.errors import TrainError
+from proofgym.trainers.prefix_sharing import Sharing
 
 NAME = "proofgym_packed"
 
@@ -27,16 +29,16 @@ class Packing:
     """Where each packed token stands in the padded layout.
 
     Args:
-        groups: for sequences taken together, shape SL: which of the T tokens stands at
+        groups: for sequences taken together, shape SL: which of the U computed tokens stands at
             (sequence, position); a group's own first token on padding.
-        scatter_T: which of all groups' padded places, joined, holds token t.
+        scatter_U: a padded place, of all groups' joined, that holds token u.
     """
 
     groups: tuple[Tensor, ...]
-    scatter_T: Tensor
+    scatter_U: Tensor
 
     @staticmethod
-    def of(cumulative_lengths: Sequence[int], device: torch.device) -> "Packing":
+    def of(cumulative_lengths: Sequence[int], device: torch.device, sharing: Sharing) -> "Packing":
         """Lay out sequences whose boundaries are given."""
         bounds = torch.tensor(cumulative_lengths)
         starts, lengths = bounds[:-1], bounds.diff()
@@ -48,10 +50,12 @@ class Packing:
             position_SL = torch.arange(longest).expand(len(rows), longest)
             inside_SL = position_SL < lengths[rows, None]
             token_SL = starts[rows, None] + position_SL
-            groups.append(torch.where(inside_SL, token_SL, starts[rows[0]]).to(device))
+            padded_SL = torch.where(inside_SL, token_SL, starts[rows[0]])
+            groups.append(sharing.place_T[padded_SL].to(device))
             scatter_T[token_SL[inside_SL]] = places + inside_SL.flatten().nonzero().squeeze(1)
             places += inside_SL.numel()
-        return Packing(groups=tuple(groups), scatter_T=scatter_T.to(device))
+        scatter_U = scatter_T[sharing.computed_U]
+        return Packing(groups=tuple(groups), scatter_U=scatter_U.to(device))
 
 
 def _of_like_length(lengths: Sequence[int]) -> list[list[int]]:
@@ -78,7 +82,7 @@ def packed_attention(
     s_aux: Tensor | None = None,
     **unused: Any,
 ) -> tuple[Tensor, None]:
-    """Attend causally within each packed sequence; query is [1, H, T, D].
+    """Attend causally within each packed sequence; query is [1, H, U, D].
 
     Raises:
         TrainError: the model's attention has sinks.
@@ -92,7 +96,7 @@ def packed_attention(
         _attend(query, key, value, group_SL, scaling, sliding_window, softcap)
         for group_SL in packing.groups
     ]
-    return torch.cat(joined)[packing.scatter_T][None], None
+    return torch.cat(joined).index_select(0, packing.scatter_U)[None], None
 
 
 def _attend(
@@ -105,9 +109,7 @@ def _attend(
     softcap: float | None,
 ) -> Tensor:
     """Attend within some of the sequences; the result is [S*L, H, D]."""
-    query_SHLD, key_SKLD, value_SKLD = (
-        tensor[0][:, group_SL].transpose(0, 1) for tensor in (query, key, value)
-    )
+    query_SHLD, key_SKLD, value_SKLD = (_rows(tensor, group_SL) for tensor in (query, key, value))
     longest = group_SL.shape[1]
     mask_LL = None
     if softcap is not None or (sliding_window is not None and sliding_window < longest):
@@ -129,6 +131,13 @@ def _attend(
             enable_gqa=query.shape[1] != key.shape[1],
         )
     return attended_SHLD.transpose(1, 2).flatten(0, 1)
+
+
+def _rows(tensor: Tensor, group_SL: Tensor) -> Tensor:
+    """Take [1, H, U, D] to [S, H, L, D], whole tokens at a time: they lie together in memory."""
+    rows_UHD = tensor[0].transpose(0, 1)
+    taken = rows_UHD.flatten(1).index_select(0, group_SL.flatten())
+    return taken.view(*group_SL.shape, *rows_UHD.shape[1:]).transpose(1, 2)
 
 
 def _capped(

@@ -1,6 +1,6 @@
 """A model's logprobs of a packed batch, as one module: what a learner differentiates and shards.
 
-Shapes: T packed tokens, N of them actions, H hidden size.
+Shapes: T packed tokens, U of them computed, N actions, H hidden size.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ from proofgym.trainers.batch import Batch
 from proofgym.trainers.chunked_head import head_of, logit_shape, token_logprobs
 from proofgym.trainers.losses.terms import ActionLogprobs
 from proofgym.trainers.packed_attention import Packing, attend_packed
+from proofgym.trainers.prefix_sharing import Sharing
 
 
 class Scorer(nn.Module):
@@ -59,28 +60,30 @@ def action_logprobs(
 ) -> ActionLogprobs:
     """Score a packed batch's action tokens with one forward pass.
 
+    Sequences that begin alike are computed once as far as they do.
     Only the N positions that predict an action are scored, in float32 and a chunk at a time.
     Greedy samples (temperature 0) are scored at temperature 1.
     """
-    packing = Packing.of(batch.cumulative_lengths, device)
+    sharing = Sharing.of(batch)
+    packing = Packing.of(batch.cumulative_lengths, device, sharing)
     backbone: Any = model.get_decoder()  # type: ignore[operator]  # of transformers' models
     lower = compute_dtype != torch.float32
     with (
         attend_packed(model),
         torch.autocast(device.type, compute_dtype) if lower else contextlib.nullcontext(),
     ):
-        hidden_TH = backbone(
-            input_ids=batch.tokens_T[None].to(device),
-            position_ids=batch.positions_T[None].to(device),
+        hidden_UH = backbone(
+            input_ids=batch.tokens_T[sharing.computed_U][None].to(device),
+            position_ids=batch.positions_T[sharing.computed_U][None].to(device),
             use_cache=False,
             packing=packing,
         ).last_hidden_state[0]
-    action_N = batch.action_T.nonzero().squeeze(1).to(device)
-    hidden_NH = hidden_TH[action_N - 1]
+    action_N = batch.action_T.nonzero().squeeze(1)
+    hidden_NH = hidden_UH.index_select(0, sharing.place_T[action_N - 1].to(device))
     logp_N, entropy_N = token_logprobs(
         hidden_NH,
         head_of(model),
-        batch.tokens_T.to(device)[action_N],
+        batch.tokens_T[action_N].to(device),
         logit_shape(model, batch.temperature),
         entropy_gradient=entropy_gradient,
     )
