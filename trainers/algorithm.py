@@ -31,6 +31,7 @@ from proofgym.trainers.normaliser import token_weights
 from proofgym.trainers.overlong import handle_overlong
 from proofgym.trainers.rollout import Group, Rollout, grouped
 from proofgym.trainers.run_config import RlConfig
+from proofgym.trainers.upload import upload, upload_like
 from proofgym.trainers.value_head import ValueHead
 
 RolloutKey = tuple[int, int]
@@ -140,14 +141,16 @@ def policy_loss(config: AlgorithmConfig) -> LossFunction:
 
     def loss(scored: ActionLogprobs, batch: Batch) -> LossSums:
         logp_N = scored.logp_N
-        old_logp_N = logp_N.detach() if batch.old_logp_N is None else batch.old_logp_N.to(logp_N)
+        old_logp_N = (
+            logp_N.detach() if batch.old_logp_N is None else upload_like(batch.old_logp_N, logp_N)
+        )
         behaviour_N = _actions(batch.behaviour_logp_T, batch, logp_N)
         weight_N = _actions(batch.w_pg_T, batch, logp_N)
         tokens = PolicyTokens(
             logp_N=logp_N,
             old_logp_N=behaviour_N if config.anchor == "behaviour" else old_logp_N,
             advantage_N=_actions(batch.advantage_T, batch, logp_N),
-            sequence_N=batch.sequence_N.to(logp_N.device),
+            sequence_N=upload(batch.sequence_N, logp_N.device),
         )
         policy = token_terms(tokens, config.loss)
         correction = correct(tokens, old_logp_N, behaviour_N, config.correction)
@@ -155,7 +158,7 @@ def policy_loss(config: AlgorithmConfig) -> LossFunction:
         metrics = policy.metrics | correction.metrics
         metrics["loss/pg"] = policy.loss_N.detach().sum()
         if batch.ref_logp_N is not None:
-            ref_logp_N = batch.ref_logp_N.to(logp_N)
+            ref_logp_N = upload_like(batch.ref_logp_N, logp_N)
             metrics["kl/ref"] = kl_terms(logp_N.detach(), ref_logp_N, "k3").sum()
             if config.kl.place == "loss":
                 kl_N = kl_loss(logp_N, old_logp_N, ref_logp_N, config.kl)
@@ -185,7 +188,10 @@ def _critic_terms(scored: ActionLogprobs, batch: Batch, critic: ValueHead) -> To
     assert batch.target_N is not None
     value_N = scored.value_N
     return value_loss(
-        value_N, batch.value_N.to(value_N), batch.target_N.to(value_N), clip=critic.clip
+        value_N,
+        upload_like(batch.value_N, value_N),
+        upload_like(batch.target_N, value_N),
+        clip=critic.clip,
     )
 
 
@@ -196,7 +202,7 @@ def _ratio_max(tokens: PolicyTokens) -> dict[str, Tensor]:
 
 
 def _actions(column_T: Tensor, batch: Batch, like: Tensor) -> Tensor:
-    return column_T[batch.action_T].to(like.device)
+    return upload(column_T[batch.action_T], like.device)
 
 
 def _rows(

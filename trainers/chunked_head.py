@@ -2,6 +2,8 @@
 
 The head's logits are made for a few tokens at a time, in float32, and again in the backward pass:
 with 152,000 words and 16,000 tokens they would take 9.9 GB, and their gradient as much again.
+In bfloat16 on a GPU the products' factors are bfloat16 and their sums, which are the logits, are
+float32; what follows is one pass over them, by a kernel.
 
 Shapes: N action tokens, H hidden size, V the vocabulary, C tokens of one chunk.
 """
@@ -17,6 +19,9 @@ from proofgym.trainers.errors import TrainError
 
 CHUNK_LOGITS = 2**25
 """Logits made at once: 128 MiB in float32, of which a pass holds two or three."""
+
+GPU_CHUNK_LOGITS = 2**28
+"""Logits made at once by the kernels: 1 GiB, and half as much for their gradient."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +77,8 @@ def token_logprobs(
     shape: LogitShape,
     *,
     entropy_gradient: bool = False,
-    chunk_logits: int = CHUNK_LOGITS,
+    compute_dtype: torch.dtype = torch.float32,
+    chunk_logits: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Score tokens by the softmax over a head's logits.
 
@@ -82,13 +88,30 @@ def token_logprobs(
         target_N: int64, the tokens.
         shape: of the logits.
         entropy_gradient: whether the entropies are differentiable.
-        chunk_logits: how many logits are held at once; at least one token's are.
+        compute_dtype: of the products' factors, where the device and the head allow a lower one.
+        chunk_logits: how many logits are held at once; at least one token's are. None: as many
+            as suit the device.
 
     Returns:
         Logprobs and entropies (in nats), each of shape N; float32, or float64 where the weights
         are.
     """
+    lower = compute_dtype in (torch.bfloat16, torch.float16)
+    by_kernels = (
+        lower
+        and hidden_NH.is_cuda
+        and hidden_NH.numel() > 0
+        and head.bias is None
+        and shape.cap is None
+    )
+    if chunk_logits is None:
+        chunk_logits = GPU_CHUNK_LOGITS if by_kernels else CHUNK_LOGITS
     chunk = max(1, chunk_logits // head.out_features)
+    if by_kernels:
+        scale = shape.multiplier / shape.temperature
+        lowered = (hidden_NH.to(compute_dtype), head.weight, target_N, scale, chunk)
+        by: tuple[Tensor, Tensor] = _KernelLogprobs.apply(*lowered, entropy_gradient)  # type: ignore[no-untyped-call]
+        return by
     found: tuple[Tensor, Tensor] = _TokenLogprobs.apply(  # type: ignore[no-untyped-call]
         hidden_NH, head.weight, head.bias, target_N, shape, chunk, entropy_gradient
     )
@@ -162,6 +185,72 @@ class _TokenLogprobs(torch.autograd.Function):
                 if to_bias is not None:
                     to_bias += grad_CV.sum(0)
         return to_hidden, to_weight, to_bias, None, None, None, None
+
+
+class _KernelLogprobs(torch.autograd.Function):
+    """The same by Triton kernels: factors in the hidden states' type, sums in float32."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_NH: Tensor,
+        weight_VH: Tensor,
+        target_N: Tensor,
+        scale: float,
+        chunk: int,
+        entropy_gradient: bool,
+    ) -> tuple[Tensor, Tensor]:
+        from proofgym.trainers.head_kernels import statistics
+
+        low_VH = weight_VH.to(hidden_NH.dtype)
+        parts = [
+            statistics(_product(hidden_CH, low_VH.T), target_C, scale)
+            for hidden_CH, target_C in zip(
+                hidden_NH.split(chunk), target_N.split(chunk), strict=True
+            )
+        ]
+        logp_N, entropy_N, norm_N = (torch.cat(column) for column in zip(*parts, strict=True))
+        ctx.save_for_backward(hidden_NH, weight_VH, target_N, norm_N, entropy_N)
+        ctx.scale, ctx.chunk, ctx.entropy_gradient = scale, chunk, entropy_gradient
+        if not entropy_gradient:
+            ctx.mark_non_differentiable(entropy_N)
+        return logp_N, entropy_N
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_logp_N: Tensor, grad_entropy_N: Tensor) -> tuple[Any, ...]:
+        from proofgym.trainers.head_kernels import logits_gradient
+
+        hidden_NH, weight_VH, target_N, norm_N, entropy_N = ctx.saved_tensors
+        wants_hidden, wants_weight = ctx.needs_input_grad[:2]
+        if not ctx.entropy_gradient:
+            grad_entropy_N = torch.zeros_like(grad_logp_N)
+        grad_logp_N, grad_entropy_N = grad_logp_N.contiguous(), grad_entropy_N.contiguous()
+        low_VH = weight_VH.to(hidden_NH.dtype)
+        to_hidden = torch.empty_like(hidden_NH) if wants_hidden else None
+        to_weight = torch.zeros_like(weight_VH, dtype=torch.float32) if wants_weight else None
+        for start in range(0, len(hidden_NH), ctx.chunk):
+            part = slice(start, start + ctx.chunk)
+            grad_CV = logits_gradient(
+                _product(hidden_NH[part], low_VH.T),
+                target_N[part],
+                norm_N[part],
+                entropy_N[part],
+                grad_logp_N[part],
+                grad_entropy_N[part],
+                ctx.scale,
+                hidden_NH.dtype,
+            )
+            if to_hidden is not None:
+                torch.mm(grad_CV, low_VH, out=to_hidden[part])
+            if to_weight is not None:
+                to_weight += _product(grad_CV.T, hidden_NH[part])
+        return to_hidden, to_weight, None, None, None, None
+
+
+def _product(one: Tensor, other: Tensor) -> Tensor:
+    """Multiply matrices of a lower type; the sums are float32, and stay so."""
+    return torch.mm(one, other, out_dtype=torch.float32)
 
 
 def _logits(

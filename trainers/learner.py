@@ -17,7 +17,7 @@ from proofgym.trainers.errors import TrainError
 from proofgym.trainers.learner_config import LearnerConfig, Lora
 from proofgym.trainers.losses.terms import ActionLogprobs, LossSums
 from proofgym.trainers.metric_sums import MetricSums
-from proofgym.trainers.scorer import Scorer, checkpoint_activations
+from proofgym.trainers.scorer import Scorer, checkpoint_activations, compile_layers
 from proofgym.trainers.sharding import World
 from proofgym.trainers.value_head import ValueHead, value_head
 
@@ -108,6 +108,8 @@ class Learner:
         self.step_number = 0
         if config.activation_checkpointing:
             checkpoint_activations(self.model)
+        if config.compile:
+            compile_layers(self.model)
         self.value_head = None if critic is None else value_head(model, critic)
         self.scorer = Scorer(self.model, self.value_head, getattr(torch, config.compute_dtype))
         self.world = world
@@ -184,9 +186,9 @@ class Learner:
             scored = self.logprobs(batch, entropy_gradient=entropy_gradient)
             found = loss(scored, batch)
             found.loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            metrics.loss += float(found.loss.detach())
             metrics.add(found)
             metrics.add_tokens("entropy", scored.entropy_N)
+        metrics.settle()
         for batch in () if world is None else world.idle(batches):
             # every process must take part in each pass; this one has no more of its own
             scored = self.logprobs(batch, entropy_gradient=entropy_gradient)

@@ -41,6 +41,9 @@ class LearnerConfig(Settings):
 
     adapter: Annotated[NoAdapter | Lora, Field(discriminator="kind")] = NoAdapter()
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = Field(
+        default=False, description="compile the layers, once a run: a minute, for much less waiting"
+    )
     activation_checkpointing: bool = Field(
         default=False, description="keep each layer's input only; a third more to compute"
     )

@@ -1,8 +1,9 @@
 """Attention over sequences laid end to end, through transformers' attention interface.
 
 Everything but attention runs on exactly the U packed tokens that are computed: a common prefix is
-computed once. Attention itself takes whole sequences of like length together, pads each to the
-longest of them and runs torch's causal kernel, which works on any device.
+computed once. Attention itself takes whole sequences. In bfloat16 on a GPU it is torch's
+variable-length FlashAttention; elsewhere sequences of like length are taken together, padded to the
+longest of them, and given to torch's causal kernel, which works on any device.
 
 Shapes: T packed tokens, U of them computed, S sequences taken together, L the longest of them,
 H heads, D head size.
@@ -11,17 +12,60 @@ H heads, D head size.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from proofgym.trainers.errors import TrainError
 from proofgym.trainers.prefix_sharing import Sharing
+from proofgym.trainers.upload import upload
 
 NAME = "proofgym_packed"
+_SHARED_HEADS = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
+"""Before torch 2.12 it lets query heads share key heads without being told."""
+
+FLASH_DTYPES = (torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ragged:
+    """Where packed sequences begin, for a kernel that takes them as they are.
+
+    Args:
+        bounds: int32 on the device, S + 1 boundaries.
+        longest: an upper bound of the lengths, a power of two: so a compiled layer meets few.
+        dtype: to attend in.
+        place_T, computed_U: as in :class:`Sharing`, on the device; None where nothing is shared.
+    """
+
+    bounds: Tensor
+    longest: int
+    dtype: torch.dtype
+    place_T: Tensor | None
+    computed_U: Tensor | None
+
+    @staticmethod
+    def of(
+        cumulative_lengths: Sequence[int],
+        device: torch.device,
+        dtype: torch.dtype,
+        sharing: Sharing,
+    ) -> "Ragged":
+        """Take sequences whose boundaries are given."""
+        bounds = torch.tensor(cumulative_lengths, dtype=torch.int32)
+        shared = len(sharing.computed_U) < len(sharing.place_T)
+        return Ragged(
+            bounds=upload(bounds, device),
+            longest=1 << (int(bounds.diff().max()) - 1).bit_length(),
+            dtype=dtype,
+            place_T=upload(sharing.place_T, device) if shared else None,
+            computed_U=upload(sharing.computed_U, device) if shared else None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,6 +102,15 @@ class Packing:
         return Packing(groups=tuple(groups), scatter_U=scatter_U.to(device))
 
 
+def layout_for(
+    cumulative_lengths: Sequence[int], device: torch.device, dtype: torch.dtype, sharing: Sharing
+) -> Ragged | Packing:
+    """Lay sequences out for the attention kernel that the device has for this type."""
+    if device.type == "cuda" and dtype in FLASH_DTYPES:
+        return Ragged.of(cumulative_lengths, device, dtype, sharing)
+    return Packing.of(cumulative_lengths, device, sharing)
+
+
 def _of_like_length(lengths: Sequence[int]) -> list[list[int]]:
     """Group sequences: all together where padding at most doubles them, else by powers of two."""
     if max(lengths) * len(lengths) <= 2 * sum(lengths):
@@ -76,7 +129,7 @@ def packed_attention(
     attention_mask: Tensor | None,
     *,
     scaling: float,
-    packing: Packing,
+    packing: Ragged | Packing,
     sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
@@ -92,11 +145,47 @@ def packed_attention(
             f"expected plain attention, got {type(module).__name__} with attention sinks. The "
             "learner cannot score this model exactly; train another one."
         )
+    if isinstance(packing, Ragged):
+        if softcap is not None:
+            raise TrainError(
+                f"expected attention without a cap on its scores, got {type(module).__name__} with "
+                f"softcap {softcap:g}: FlashAttention leaves it out. Train this model with "
+                "learner.compute_dtype = 'float32'."
+            )
+        return _attend_ragged(query, key, value, packing, scaling, sliding_window), None
     joined = [
         _attend(query, key, value, group_SL, scaling, sliding_window, softcap)
         for group_SL in packing.groups
     ]
     return torch.cat(joined).index_select(0, packing.scatter_U)[None], None
+
+
+def _attend_ragged(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    packing: Ragged,
+    scaling: float,
+    sliding_window: int | None,
+) -> Tensor:
+    """Attend with FlashAttention; the result is [1, U, H, D]."""
+    parts = [tensor[0].transpose(0, 1).to(packing.dtype) for tensor in (query, key, value)]
+    if packing.place_T is not None:
+        parts = [part_UHD.index_select(0, packing.place_T) for part_UHD in parts]
+    attended = varlen_attn(
+        *parts,
+        packing.bounds,
+        packing.bounds,
+        packing.longest,
+        packing.longest,
+        scale=scaling,
+        window_size=(-1 if sliding_window is None else sliding_window - 1, 0),
+        **_SHARED_HEADS,
+    )
+    assert isinstance(attended, Tensor)
+    if packing.computed_U is not None:
+        attended = attended.index_select(0, packing.computed_U)
+    return attended[None]
 
 
 def _attend(

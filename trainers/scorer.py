@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from proofgym.trainers.batch import Batch
 from proofgym.trainers.chunked_head import head_of, logit_shape, token_logprobs
 from proofgym.trainers.losses.terms import ActionLogprobs
-from proofgym.trainers.packed_attention import Packing, attend_packed
+from proofgym.trainers.packed_attention import attend_packed, layout_for
 from proofgym.trainers.prefix_sharing import Sharing
+from proofgym.trainers.upload import upload
 
 
 class Scorer(nn.Module):
@@ -65,7 +66,7 @@ def action_logprobs(
     Greedy samples (temperature 0) are scored at temperature 1.
     """
     sharing = Sharing.of(batch)
-    packing = Packing.of(batch.cumulative_lengths, device, sharing)
+    packing = layout_for(batch.cumulative_lengths, device, compute_dtype, sharing)
     backbone: Any = model.get_decoder()  # type: ignore[operator]  # of transformers' models
     lower = compute_dtype != torch.float32
     with (
@@ -73,19 +74,20 @@ def action_logprobs(
         torch.autocast(device.type, compute_dtype) if lower else contextlib.nullcontext(),
     ):
         hidden_UH = backbone(
-            input_ids=batch.tokens_T[sharing.computed_U][None].to(device),
-            position_ids=batch.positions_T[sharing.computed_U][None].to(device),
+            input_ids=upload(batch.tokens_T[sharing.computed_U], device)[None],
+            position_ids=upload(batch.positions_T[sharing.computed_U], device)[None],
             use_cache=False,
             packing=packing,
         ).last_hidden_state[0]
     action_N = batch.action_T.nonzero().squeeze(1)
-    hidden_NH = hidden_UH.index_select(0, sharing.place_T[action_N - 1].to(device))
+    hidden_NH = hidden_UH.index_select(0, upload(sharing.place_T[action_N - 1], device))
     logp_N, entropy_N = token_logprobs(
         hidden_NH,
         head_of(model),
-        batch.tokens_T[action_N].to(device),
+        upload(batch.tokens_T[action_N], device),
         logit_shape(model, batch.temperature),
         entropy_gradient=entropy_gradient,
+        compute_dtype=compute_dtype,
     )
     value_N = None if value_head is None else value_head(hidden_NH)
     return ActionLogprobs(logp_N=logp_N, entropy_N=entropy_N, value_N=value_N)
@@ -99,3 +101,10 @@ def checkpoint_activations(model: nn.Module) -> None:
 
     again = {"use_reentrant": False, "context_fn": contexts}
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=again)  # type: ignore[operator]
+
+
+def compile_layers(model: nn.Module) -> None:
+    """Fuse what a layer does between its matrix products; all layers share the compiled code."""
+    decoder: Any = model.get_decoder()  # type: ignore[operator]  # of transformers' models
+    for layer in decoder.layers:
+        layer.compile(dynamic=True)

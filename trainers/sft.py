@@ -9,6 +9,7 @@ from proofgym.trainers.losses.cross_entropy import cross_entropy_loss
 from proofgym.trainers.losses.terms import ActionLogprobs, LossSums
 from proofgym.trainers.normaliser import token_weights
 from proofgym.trainers.run_config import SftConfig
+from proofgym.trainers.upload import upload
 
 
 async def sft_step(
@@ -30,5 +31,5 @@ async def sft_step(
 
 def sft_loss(scored: ActionLogprobs, batch: Batch) -> LossSums:
     """Cross entropy with the batch's own weights."""
-    weight_N = batch.w_ce_T[batch.action_T].to(scored.logp_N.device)
+    weight_N = upload(batch.w_ce_T[batch.action_T], scored.logp_N.device)
     return cross_entropy_loss(scored.logp_N, weight_N)
