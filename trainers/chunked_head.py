@@ -97,13 +97,9 @@ def token_logprobs(
         are.
     """
     lower = compute_dtype in (torch.bfloat16, torch.float16)
-    by_kernels = (
-        lower
-        and hidden_NH.is_cuda
-        and hidden_NH.numel() > 0
-        and head.bias is None
-        and shape.cap is None
-    )
+    bias: Tensor | None = head.bias
+    plain = bias is None and shape.cap is None
+    by_kernels = lower and hidden_NH.is_cuda and hidden_NH.numel() > 0 and plain
     if chunk_logits is None:
         chunk_logits = GPU_CHUNK_LOGITS if by_kernels else CHUNK_LOGITS
     chunk = max(1, chunk_logits // head.out_features)
@@ -206,7 +202,7 @@ class _KernelLogprobs(torch.autograd.Function):
         parts = [
             statistics(_product(hidden_CH, low_VH.T), target_C, scale)
             for hidden_CH, target_C in zip(
-                hidden_NH.split(chunk), target_N.split(chunk), strict=True
+                torch.split(hidden_NH, chunk), torch.split(target_N, chunk), strict=True
             )
         ]
         logp_N, entropy_N, norm_N = (torch.cat(column) for column in zip(*parts, strict=True))

@@ -16,7 +16,7 @@ from torch import Tensor
 _BLOCK = 4096
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]  # triton leaves it untyped
 def _statistics(
     logits_CV: Any,
     target_C: Any,
@@ -50,7 +50,7 @@ def _statistics(
     tl.store(entropy_C + row, norm - moment / total)
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]  # triton leaves it untyped
 def _gradient(
     logits_CV: Any,
     target_C: Any,

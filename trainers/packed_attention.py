@@ -26,7 +26,9 @@ from proofgym.trainers.prefix_sharing import Sharing
 from proofgym.trainers.upload import upload
 
 NAME = "proofgym_packed"
-_SHARED_HEADS = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
+_SHARED_HEADS: dict[str, Any] = (
+    {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
+)
 """Before torch 2.12 it lets query heads share key heads without being told."""
 
 FLASH_DTYPES = (torch.bfloat16, torch.float16)
