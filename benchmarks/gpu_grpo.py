@@ -30,6 +30,7 @@ from proofgym.trainers.algorithm import policy_loss
 from proofgym.trainers.batch import Batch, Weighted, pack
 from proofgym.trainers.learner import Learner, OptimizerConfig
 from proofgym.trainers.monitors import Finding
+from proofgym.trainers.prefix_sharing import Sharing
 from proofgym.trainers.run import Run
 from proofgym.trainers.run_config import RlConfig, RunConfig
 from proofgym.trainers.sample import Sample
@@ -70,14 +71,22 @@ def random_model(size: str, context: int, device: torch.device) -> Qwen3ForCausa
         return Qwen3ForCausalLM(model_config(size, context)).float()
 
 
-def flops(config: Qwen3Config, lengths: list[int], actions: int) -> float:
-    """Count a forward and backward pass: matrix products, causal attention, the head's tokens."""
+def flops(config: Qwen3Config, batches: list[Batch]) -> float:
+    """Count a forward and backward pass: matrix products, causal attention, the head's tokens.
+
+    A prompt that rollouts of a micro-batch share is counted once, but for its attention.
+    """
     hidden, heads, kv = config.hidden_size, config.num_attention_heads, config.num_key_value_heads
     attention = hidden * config.head_dim * (2 * heads + 2 * kv)
     weights = config.num_hidden_layers * (attention + 3 * hidden * config.intermediate_size)
-    scores = sum(2 * length**2 for length in lengths) * heads * config.head_dim
-    forward = 2 * weights * sum(lengths) + config.num_hidden_layers * scores
-    return 3.0 * (forward + 2 * config.vocab_size * hidden * actions)
+    total = 0.0
+    for batch in batches:
+        lengths = np.diff(batch.cumulative_lengths)
+        scores = float((2 * lengths**2).sum()) * heads * config.head_dim
+        computed = len(Sharing.of(batch).computed_U)
+        head = 2 * config.vocab_size * hidden * int(batch.action_T.sum())
+        total += 2 * weights * computed + config.num_hidden_layers * scores + head
+    return 3.0 * total
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
@@ -114,13 +123,16 @@ def peak_gib(device: torch.device) -> float:
     return peak
 
 
-def synthetic(config: Qwen3Config, prompt: int, completion: int, index: int) -> Weighted:
-    """Make a rollout of random tokens."""
-    length = prompt + completion
-    rng = np.random.default_rng(index)
+def synthetic(config: Qwen3Config, given: argparse.Namespace, index: int) -> Weighted:
+    """Make a rollout of random tokens; those of a group have the same prompt."""
+    prompt, length = given.prompt, given.prompt + given.completion
+    words = [
+        np.random.default_rng(seed).integers(0, config.vocab_size, count)
+        for seed, count in (((0, index // given.group), prompt), ((1, index), given.completion))
+    ]
     action = np.arange(length) >= prompt
     sample = Sample(
-        tokens=rng.integers(0, config.vocab_size, length).astype(np.int32),
+        tokens=np.concatenate(words).astype(np.int32),
         action=action,
         logp=np.where(action, -np.log(config.vocab_size), 0.0).astype(np.float32),
         version=np.where(action, 0, -1).astype(np.int32),
@@ -151,7 +163,7 @@ def learner_part(given: argparse.Namespace, device: torch.device, rate: float) -
     config = model_config(given.size, given.prompt + given.completion)
     count = given.prompts * given.group
     stage = RlConfig.model_validate(rl_config(given))
-    rows = [synthetic(config, given.prompt, given.completion, i) for i in range(count)]
+    rows = [synthetic(config, given, i) for i in range(count)]
     batches = pack(rows, token_budget=given.budget)
     learner = Learner(
         random_model(given.size, given.prompt + given.completion, device),
@@ -165,7 +177,7 @@ def learner_part(given: argparse.Namespace, device: torch.device, rate: float) -
     peak_gib(device)
     step = seconds(lambda: learner.step(batches, loss), device, repeats=given.steps)
     lengths = [given.prompt + given.completion] * count
-    work = flops(config, lengths, count * given.completion)
+    work = flops(config, batches)
     tokens = sum(lengths)
     mfu = work / step / rate
     print(

@@ -174,8 +174,11 @@ def _attend_ragged(
     parts = [tensor[0].transpose(0, 1).to(packing.dtype) for tensor in (query, key, value)]
     if packing.place_T is not None:
         parts = [part_UHD.index_select(0, packing.place_T) for part_UHD in parts]
+    query_THD, key_TKD, value_TKD = parts
     attended = varlen_attn(
-        *parts,
+        query_THD,
+        key_TKD,
+        value_TKD,
         packing.bounds,
         packing.bounds,
         packing.longest,
