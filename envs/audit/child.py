@@ -6,6 +6,7 @@ import os
 import resource
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ async def attack(request: dict[str, Any], journal: Journal) -> None:
     journal.note(env_id=cls.id, version=cls.version, waivers=dict(cls.audit_waivers))
     journal.begin("contract.episode/tasks/0")
     field = ground(cls, journal, Canary(Path(request["folder"])))
+    journal.note(reach=asdict(field.reach))
     for number, name in enumerate(request["probes"]):
         journal.share(len(request["probes"]) - number)
         try:

@@ -16,6 +16,7 @@ from proofgym.envs.tasks import Split
 from proofgym.verifiers import Message, Runs, Task, assistant, tool_call
 
 LISTED_TASKS = 100
+TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class Reach:
     """How much is tried of each kind: every check meets an environment, however costly it is.
 
     Args:
+        name: ``wide``, or ``narrow`` where an episode starts processes.
         oracle_tasks: of each split, that the oracle plays.
         known_tasks: whose secrets are searched for, and whose answers are tried on others.
         attacked_tasks: that every text is said to.
@@ -31,6 +33,7 @@ class Reach:
         every: of each kind of text, each so-manyth is said.
     """
 
+    name: str
     oracle_tasks: int
     known_tasks: int
     attacked_tasks: int
@@ -40,6 +43,7 @@ class Reach:
 
 
 WIDE = Reach(
+    name="wide",
     oracle_tasks=12,
     known_tasks=24,
     attacked_tasks=3,
@@ -48,6 +52,7 @@ WIDE = Reach(
     every=1,
 )
 NARROW = Reach(
+    name="narrow",
     oracle_tasks=3,
     known_tasks=6,
     attacked_tasks=1,
@@ -59,7 +64,10 @@ NARROW = Reach(
 
 
 def reach_of(cls: type[Env]) -> Reach:
-    """Return the narrow reach for an environment that runs programs in a sandbox."""
+    """Return the narrow reach where judging an episode, or each call of a tool, starts programs.
+
+    An interpreter that lives as long as its episode is fast enough for the wide one.
+    """
     judged = cls.rubric is not None and cls.rubric.runs is Runs.SANDBOX
     given = any("box" in signature(tool.function).parameters for tool in cls.tools_by_name.values())
     return NARROW if judged or given else WIDE
@@ -93,8 +101,15 @@ class Ground:
         return list(chosen.values())[:most]
 
     async def play(self, task: Task, voice: Voice, *, seed: int = 1) -> Play:
-        """Play an episode on an instance of its own; every play is held to the declared best."""
-        played = await play(self.cls(), task, voice, seed=seed)
+        """Play an episode on an instance of its own; every play is held to the declared best.
+
+        One that ends unscored is played again: a verifier has a limit of wall time, and a busy
+        machine must not look like an unsound reward. What is the text's doing happens every time.
+        """
+        for _ in range(TRIES):
+            played = await play(self.cls(), task, voice, seed=seed)
+            if played.scored or played.broken:
+                break
         best = self.cls.bounds(task).best
         over = played.total > best + 1e-9
         told = f"task {task.id!r:.60} paid {played.total:g}, and the declared best is {best:g}"

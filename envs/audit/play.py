@@ -11,7 +11,7 @@ from typing import Any
 
 from proofgym.envs.env import Env
 from proofgym.envs.stop import Stop
-from proofgym.verifiers import ErrorKind, Message, Task, assistant
+from proofgym.verifiers import ErrorKind, Message, Role, Task, assistant
 
 Voice = Callable[[Task, Sequence[Message]], Message]
 """What a policy says next."""
@@ -64,10 +64,18 @@ def always(text: str) -> Voice:
     return lambda _task, _said: assistant(text)
 
 
-def first_then(message: Message, text: str) -> Voice:
-    """Say a message, and from then on a text."""
-    waiting = [message]
-    return lambda _task, _said: waiting.pop() if waiting else assistant(text)
+def in_turn(messages: Sequence[Message], rest: str) -> Voice:
+    """Say messages one after the other, and from then on a text; in every episode anew."""
+
+    def voice(task: Task, said: Sequence[Message]) -> Message:
+        turn = _spoken(said) - _spoken(task.messages)
+        return messages[turn] if turn < len(messages) else assistant(rest)
+
+    return voice
+
+
+def _spoken(messages: Sequence[Message]) -> int:
+    return sum(message.role is Role.ASSISTANT for message in messages)
 
 
 async def play(env: Env, task: Task, voice: Voice, *, seed: int = 1) -> Play:

@@ -51,6 +51,8 @@ class AuditReport:
         seconds: wall time.
         complete: whether the budget was enough.
         costs: milliseconds: the median of beginning an episode and of a step.
+        reach: how much was tried of each kind, and its name: ``narrow`` for an environment that
+            runs programs in a sandbox. Empty where the environment broke before it was known.
     """
 
     env_id: str
@@ -59,6 +61,7 @@ class AuditReport:
     seconds: float
     complete: bool = True
     costs: Mapping[str, float] = field(default_factory=dict)
+    reach: Mapping[str, Any] = field(default_factory=dict)
 
     def failed(self, *, strict: bool = False) -> bool:
         """Whether the environment failed; strictly, a warning or an unfinished audit does too."""
@@ -79,6 +82,7 @@ class AuditReport:
             "complete": self.complete,
             "seconds": round(self.seconds, 2),
             "costs_ms": {name: round(value, 3) for name, value in self.costs.items()},
+            "reach": dict(self.reach),
             "findings": [
                 {**asdict(one), "promise": CHECKS[one.check].promise} for one in self.findings
             ],
@@ -98,8 +102,18 @@ class AuditReport:
                 lines += [f"{'':10}and {more} more"] if more > 0 else []
             elif one.reason:
                 lines.append(f"{'':10}{one.reason}")
+        if self.reach.get("name") == "narrow":
+            lines += ["", self._narrow()]
         lines += ["", self._summary()]
         return "\n".join(lines)
+
+    def _narrow(self) -> str:
+        tried = self.reach
+        return (
+            f"Narrow reach, for its episodes start processes: the oracle plays "
+            f"{tried['oracle_tasks']} tasks of each split, {tried['attacked_tasks']} task is "
+            f"attacked, and one text in {tried['every']} is said."
+        )
 
     def _summary(self) -> str:
         counts = [

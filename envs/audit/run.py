@@ -84,6 +84,7 @@ def audit(name: str, *, budget_s: float = 60.0, patience_s: float = 10.0) -> Aud
         seconds=time.monotonic() - started,
         complete=bool(heard.facts.get("finished")),
         costs=heard.facts.get("costs", {}),
+        reach=heard.facts.get("reach", {}),
     )
 
 

@@ -128,7 +128,10 @@ def test_a_replay_in_another_process_is_byte_equal() -> None:
 
 @pytest.mark.slow
 @every_environment
-def test_its_audit_ends_complete_and_without_a_failure(id: str) -> None:
+def test_its_audit_ends_complete_without_a_failure_or_a_warning(id: str) -> None:
     report = audit(id, budget_s=600.0)
-    assert not report.failed(), report.card()
-    assert report.complete
+    assert not report.failed(strict=True), report.card()
+    reach = report.to_json()["reach"]
+    assert reach["name"] == ("narrow" if id.startswith("code/") else "wide")
+    assert ("Narrow reach" in report.card()) == (reach["name"] == "narrow")
+    assert reach["attacked_tasks"] >= 1

@@ -79,3 +79,18 @@ def test_a_planted_fault_is_found(name: str) -> None:
 def test_a_sound_environment_passes_strictly() -> None:
     report = audit("tests.envs.planted.sums:Sound")
     assert not report.failed(strict=True), report.card()
+
+
+@pytest.mark.slow
+def test_a_text_that_always_leaves_its_episode_unscored_is_warned_of() -> None:
+    report = audit("tests.envs.planted.rewards:HangsOnText")
+    warned = {one.check: one.evidence for one in report.of(Verdict.WARN)}
+    assert set(warned) == {"reward.unscored"}
+    assert "3 times: " in warned["reward.unscored"][0]
+    assert "killed at its limit of 2 s" in warned["reward.unscored"][0]
+
+
+@pytest.mark.slow
+def test_a_verifier_that_is_late_once_on_a_busy_machine_is_no_finding() -> None:
+    report = audit("tests.envs.planted.rewards:HangsOnceInAWhile")
+    assert report.of(Verdict.WARN) == (), report.card()

@@ -5,7 +5,7 @@ import warnings
 from gymnasium.utils.env_checker import check_env
 
 from proofgym.envs.audit.ground import Ground, stalling
-from proofgym.envs.audit.play import always, first_then
+from proofgym.envs.audit.play import always, in_turn
 from proofgym.verifiers import Message, Role, Task, ToolCall, assistant, tool_call
 
 
@@ -55,7 +55,7 @@ def _clumsy() -> list[tuple[str, Message]]:
 
 
 async def _answer(ground: Ground, task: Task, name: str, message: Message) -> str:
-    played = await ground.play(task, first_then(message, "zq7"))
+    played = await ground.play(task, in_turn([message], "zq7"))
     if played.broken:
         return f"{name}: {played.error}"
     replies = played.replies[0] if played.replies else []

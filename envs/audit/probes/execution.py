@@ -3,7 +3,7 @@
 from itertools import islice
 
 from proofgym.envs.audit.ground import Ground, junk_calls
-from proofgym.envs.audit.play import always, first_then
+from proofgym.envs.audit.play import always, in_turn
 
 
 async def probe_execution(ground: Ground) -> None:
@@ -24,7 +24,7 @@ async def probe_execution(ground: Ground) -> None:
                 continue
             for call in junk_calls(ground.cls, payload):
                 canary.sign()
-                await ground.play(task, first_then(call, ""))
+                await ground.play(task, in_turn([call], ""))
                 seen = canary.sign()
                 told = f"tool {call.tool_calls[0].name} with {payload!r:.80}: {seen}"
                 journal.record("exec.canary", told if seen else "")

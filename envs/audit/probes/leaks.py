@@ -7,8 +7,7 @@ import re
 from collections.abc import Sequence
 
 from proofgym.envs.audit.ground import Ground, junk_calls
-from proofgym.envs.audit.play import always, play
-from proofgym.envs.audit.probes.traces import each_in_turn
+from proofgym.envs.audit.play import always, in_turn, play
 from proofgym.envs.audit.subject import Subject, secrets_of
 
 _NO_TEXT = frozenset(("task_id", "episode_seed"))
@@ -38,7 +37,7 @@ async def probe_leaks(ground: Ground) -> None:
         ids.append(subject.task.id)
         said = ""
         calls = list(junk_calls(ground.cls, "x 1"))
-        for voice in (always("zq7 5"), *([each_in_turn(calls)] if calls else [])):
+        for voice in (always("zq7 5"), *([in_turn(calls, "zq7")] if calls else [])):
             played = await play(ground.cls(), subject.task, voice)
             said += json.dumps(played.replies[:-1], default=str, ensure_ascii=False)
         replies.append(said)

@@ -1,7 +1,7 @@
 """Is anything paid for that is no answer?"""
 
 from proofgym.envs.audit.attacks import Attack, attacks
-from proofgym.envs.audit.ground import Ground, stalling
+from proofgym.envs.audit.ground import TRIES, Ground, stalling
 from proofgym.envs.audit.play import Play, always
 from proofgym.envs.audit.subject import Subject
 from proofgym.envs.stop import Stop
@@ -28,7 +28,8 @@ def judge(ground: Ground, subject: Subject, attack: Attack, played: Play) -> Non
     told = f"{attack.text!r:.100} on task {subject.task.id!r:.60}"
     journal.record("reward.crash", f"{told}: {played.error}" if played.broken else "")
     if not played.scored:
-        journal.record("reward.unscored", "" if played.broken else f"{told}: {played.error}")
+        lost = f"{told}, {TRIES} times: {played.error}"
+        journal.record("reward.unscored", "" if played.broken else lost)
         return
     journal.record("reward.unscored")
     allowed = bounds.best - 1e-9 if attack.may_be_worth_some else bounds.floor + 1e-9

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from proofgym.envs.audit.ground import Ground, junk_calls, tasks_of
-from proofgym.envs.audit.play import Play, Voice, always
+from proofgym.envs.audit.play import Play, Voice, always, in_turn
 from proofgym.envs.env import Env
 from proofgym.envs.tasks import Split
-from proofgym.verifiers import Message, Role, Task, assistant
 
 HASHED_TASKS = 12
 
@@ -24,17 +23,7 @@ def voices(cls: type[Env]) -> Iterator[tuple[str, Voice]]:
     yield "nonsense", always("zq7 5")
     calls = list(junk_calls(cls, "x 1"))
     if calls:
-        yield "every tool", each_in_turn(calls)
-
-
-def each_in_turn(calls: list[Message]) -> Voice:
-    def voice(task: Task, messages: Any) -> Message:
-        asked = sum(m.role is Role.ASSISTANT for m in messages) - sum(
-            m.role is Role.ASSISTANT for m in task.messages
-        )
-        return calls[asked] if asked < len(calls) else assistant("zq7")
-
-    return voice
+        yield "every tool", in_turn(calls, "zq7")
 
 
 async def probe_traces(ground: Ground) -> None:

@@ -1,11 +1,12 @@
 """Faults of verifiers."""
 
 import contextlib
+import itertools
 import re
 import signal
 from typing import Any
 
-from proofgym.verifiers import Score, Task, Transcript, verifier
+from proofgym.verifiers import ErrorKind, Score, Task, Transcript, verifier
 from tests.envs.planted.sums import Sound, boxed, gold, unboxed
 
 
@@ -219,3 +220,30 @@ class CrashesOnText(Sound):
     """A text that is no number breaks the verifier, so that bad episodes are left out."""
 
     rubric = verifier(lambda task, t: int(t.final_text) == int(gold(task)))
+
+
+class HangsOnText(Sound):
+    """A long text takes its verifier longer than it may, so that bad episodes are left out."""
+
+    @staticmethod
+    def judge(task: Task, transcript: Transcript) -> Score:
+        if len(transcript.final_text) > 1_000:
+            return Score.unscored(ErrorKind.TIMEOUT, "killed at its limit of 2 s")
+        return Score(value=float(said(transcript) == gold(task)))
+
+    rubric = verifier(judge.__func__)  # type: ignore[attr-defined]
+
+
+class HangsOnceInAWhile(Sound):
+    """Sound, on a machine that is so busy that a verifier now and then passes its limit."""
+
+    calls = itertools.count(1)
+
+    @staticmethod
+    def judge(task: Task, transcript: Transcript) -> Score:
+        right = said(transcript) == gold(task)
+        if not right and next(HangsOnceInAWhile.calls) % 7 == 0:
+            return Score.unscored(ErrorKind.TIMEOUT, "killed at its limit of 2 s")
+        return Score(value=float(right), solved=right)
+
+    rubric = verifier(judge.__func__)  # type: ignore[attr-defined]
