@@ -8,6 +8,8 @@ STAMP := $(VENV)/.installed
 # pip's own settings (an index, PIP_FIND_LINKS) choose the build of torch. Plain PyPI's has CUDA; on a
 # machine without a GPU the CPU wheel is smaller: set PIP_INDEX_URL or PIP_FIND_LINKS to where it is.
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+# reasoning-gym needs pycosat, which is there as C only; without it its tests skip, and say so.
+NO_COMPILER := reasoning-gym is left out: it needs a C compiler and Python.h (Debian: gcc python3-dev)
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
@@ -21,7 +23,8 @@ venv: $(STAMP)  ## Make .venv and install everything; redone when the dependenci
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet "$(TORCH)"
-	$(BIN)/pip install --quiet -e '.[train,docker,judge,schema,dev]' -c constraints.txt
+	$(BIN)/pip install --quiet -e '.[train,docker,judge,schema,mcp,openenv,dev]' -c constraints.txt
+	$(BIN)/pip install --quiet -e '.[reasoning-gym]' -c constraints.txt || echo "$(NO_COMPILER)"
 	touch $@
 
 vllm: .venv-vllm/.installed  ## Make .venv-vllm with vLLM's CPU build, for engine.kind = "vllm" and its tests

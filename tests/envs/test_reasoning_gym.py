@@ -14,7 +14,8 @@ from proofgym.verifiers import Transcript, assistant
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("reasoning_gym") is None,
-    reason="needs pip install 'proofgym[reasoning-gym]'",
+    reason="needs pip install 'proofgym[reasoning-gym]', which `make venv` leaves out where "
+    "pycosat cannot be compiled: it needs a C compiler and Python.h",
 )
 
 
@@ -116,7 +117,7 @@ def test_the_names_are_those_of_the_installed_version() -> None:
 @installed
 @pytest.mark.slow
 def test_the_audit_names_an_unsound_scorer_with_its_evidence() -> None:
-    report = audit("reasoning-gym/advanced_geometry-v0", budget_s=40)
+    report = audit("reasoning-gym/advanced_geometry-v0", budget_s=20)
     failed = {finding.check: finding.evidence for finding in report.of(Verdict.FAIL)}
     assert "reward.garbage" in failed
     assert any("0.01" in one for one in failed["reward.garbage"])
