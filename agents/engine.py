@@ -44,7 +44,7 @@ class Fingerprint:
     Args:
         version: of the weights.
         sums: the float64 sum of every tensor's values, by name.
-        digest: SHA-256 over every name with the SHA-256 of its bytes, in the order of the names.
+        digest: of every name with its bytes, in the order of the names; in hex.
     """
 
     version: int

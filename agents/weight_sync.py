@@ -90,17 +90,23 @@ def check_same(sent: Fingerprint, got: Fingerprint) -> None:
     """
     if sent.digest == got.digest:
         return
-    names = sorted(sent.sums.keys() | got.sums.keys())
-    wrong = [name for name in names if not _equal(sent.sums.get(name), got.sums.get(name))]
+    wrong = differing_sums(sent, got)
+    total = len(sent.sums.keys() | got.sums.keys())
     shown = "; ".join(
         f"{name}: sum {sent.sums.get(name)} sent, {got.sums.get(name)} loaded"
         for name in wrong[:_SHOWN]
     )
     raise WeightSyncError(
         f"expected the engine to load version {sent.version} with the digest {sent.digest[:16]}, "
-        f"got {got.digest[:16]}. {len(wrong)} of {len(names)} tensors differ in their sums"
+        f"got {got.digest[:16]}. {len(wrong)} of {total} tensors differ in their sums"
         f"{': ' + shown if wrong else '; their bytes do'}."
     )
+
+
+def differing_sums(sent: Fingerprint, got: Fingerprint) -> list[str]:
+    """Name the tensors that one side lacks, or whose sums differ by more than rounding."""
+    names = sorted(sent.sums.keys() | got.sums.keys())
+    return [name for name in names if not _equal(sent.sums.get(name), got.sums.get(name))]
 
 
 async def canary_difference(engine: Engine, model: PreTrainedModel) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from proofgym_digest import digest_of, sum_and_hash
+from proofgym_digest import digest_tensor, sums_and_digest
 from safetensors import safe_open
 from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 from vllm.distributed.weight_transfer.base import (
@@ -93,7 +93,7 @@ class ProofgymWorker:
     def proofgym_watch(self) -> dict[str, Any]:
         """Take down what the model's loader is given from now on, by any backend."""
         model: Any = self.model_runner.get_model()  # type: ignore[attr-defined]  # the worker's
-        seen: dict[str, tuple[float, str]] = {}
+        seen: dict[str, torch.Tensor] = {}
         load = type(model).load_weights
 
         def watched(weights: Any) -> Any:
@@ -108,15 +108,13 @@ class ProofgymWorker:
         model: Any = self.model_runner.get_model()  # type: ignore[attr-defined]  # the worker's
         seen = self._proofgym_seen
         del model.load_weights
-        return {
-            "sums": {name: total for name, (total, _) in seen.items()},
-            "digest": digest_of({name: content for name, (_, content) in seen.items()}),
-        }
+        sums, digest = sums_and_digest(seen)
+        return {"sums": sums, "digest": digest}
 
 
-def _noted(weights: Any, seen: dict[str, tuple[float, str]]) -> Any:
+def _noted(weights: Any, seen: dict[str, torch.Tensor]) -> Any:
     for name, tensor in weights:
-        seen[name] = sum_and_hash(tensor)
+        seen[name] = digest_tensor(tensor)
         yield name, tensor
 
 
