@@ -6,8 +6,6 @@ than the layers below.
 Shapes: C tokens of one chunk, V the vocabulary.
 """
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -17,16 +15,9 @@ _BLOCK = 4096
 
 
 @triton.jit  # type: ignore[untyped-decorator]  # triton leaves it untyped
-def _statistics(
-    logits_CV: Any,
-    target_C: Any,
-    logp_C: Any,
-    entropy_C: Any,
-    norm_C: Any,
-    words: Any,
-    scale: Any,
-    BLOCK: tl.constexpr,
-) -> None:
+def _statistics(  # type: ignore[no-untyped-def]  # triton reads annotations as its own
+    logits_CV, target_C, logp_C, entropy_C, norm_C, words, scale, BLOCK: tl.constexpr
+):
     """A row's log-normaliser, entropy and target's logprob, by an online softmax."""
     row = tl.program_id(0).to(tl.int64)
     start = logits_CV + row * words
@@ -51,18 +42,18 @@ def _statistics(
 
 
 @triton.jit  # type: ignore[untyped-decorator]  # triton leaves it untyped
-def _gradient(
-    logits_CV: Any,
-    target_C: Any,
-    norm_C: Any,
-    entropy_C: Any,
-    grad_logp_C: Any,
-    grad_entropy_C: Any,
-    out_CV: Any,
-    words: Any,
-    scale: Any,
+def _gradient(  # type: ignore[no-untyped-def]  # triton reads annotations as its own
+    logits_CV,
+    target_C,
+    norm_C,
+    entropy_C,
+    grad_logp_C,
+    grad_entropy_C,
+    out_CV,
+    words,
+    scale,
     BLOCK: tl.constexpr,
-) -> None:
+):
     """The gradient of one block of a row's logits, before their scale."""
     row = tl.program_id(0).to(tl.int64)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)

@@ -157,7 +157,8 @@ def test_process_limit_holds(box: Sandbox, run: Run[Any]) -> None:
         "print(n)\nos.kill(0, 9)"
     )
     result = run(box.python(code, limits=Limits(processes=32, wall_s=5)))
-    assert result.status in (Status.KILLED, Status.PIDS, Status.TIMEOUT)
+    # where memory is sampled (gVisor), forks that share their pages may pass its limit first
+    assert result.status in (Status.KILLED, Status.PIDS, Status.TIMEOUT, Status.MEMORY)
     assert run(box.python("print(1)")).stdout == "1\n"
 
 
