@@ -300,12 +300,16 @@ def loop_part(given: argparse.Namespace, device: torch.device) -> None:
         }  # fmt: skip
         started = time.perf_counter()
         run = Run(RunConfig.model_validate(table), Path(scratch) / "run", Printer())
+        ended = False
         try:
             run.execute()
-        except BaseException:
+            ended = True
+        finally:
             for log in (Path(scratch) / "run").rglob("*.log"):
-                print(f"== {log}\n{log.read_text()[-6000:]}")
-            raise
+                text = log.read_text(errors="replace")
+                print("\n".join(line for line in text.splitlines() if "ttention backend" in line))
+                if not ended:
+                    print(f"== {log}\n{text[-6000:]}")
         print(f"the whole run took {time.perf_counter() - started:.1f} s")
     print(f"peak of the learner's process: {peak_gib(device):.1f} GiB")
 
