@@ -23,7 +23,7 @@ venv: $(STAMP)  ## Make .venv and install everything; redone when the dependenci
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet "$(TORCH)"
-	$(BIN)/pip install --quiet -e '.[train,docker,judge,schema,mcp,openenv,dev]' -c constraints.txt
+	$(BIN)/pip install --quiet -e '.[train,docker,judge,schema,mcp,openenv,textarena,dev]' -c constraints.txt
 	$(BIN)/pip install --quiet -e '.[reasoning-gym]' -c constraints.txt || echo "$(NO_COMPILER)"
 	touch $@
 

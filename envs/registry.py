@@ -46,6 +46,7 @@ class EnvEntry:
 
 SUITES: Mapping[str, str] = {
     "reasoning-gym": "proofgym.envs.adapters.reasoning_gym",
+    "textarena": "proofgym.envs.adapters.textarena",
     "gsm8k": "proofgym.envs.datasets.known",
     "hendrycks-math": "proofgym.envs.datasets.known",
     "math-500": "proofgym.envs.datasets.known",

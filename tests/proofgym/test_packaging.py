@@ -127,7 +127,8 @@ def test_every_pinned_version_is_within_its_range() -> None:
         if line and not line.startswith("#")
     )
     by_name = {canonicalize_name(name): version for name, version in pins.items()}
-    for text in project_dependencies("train", "docker", "dev", "mcp", "openenv", "reasoning-gym"):
+    extras = ("train", "docker", "dev", "mcp", "openenv", "textarena", "reasoning-gym")
+    for text in project_dependencies(*extras):
         requirement = Requirement(text)
         assert by_name[canonicalize_name(requirement.name)] in requirement.specifier, text
 
