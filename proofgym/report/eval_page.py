@@ -88,8 +88,9 @@ def _scores(parts: Mapping[str, EvalReport]) -> str:
         body.append(_row(cells))
     return (
         f"<h2>By environment</h2>{_table(headings, body)}"
-        '<p class="note">Small figures are 95% intervals, clustered by task. Unscored attempts '
-        "(a fault of a verifier, the environment or the infrastructure) are in no rate; beside "
+        '<p class="note">Small figures are 95% intervals, clustered by task: attempts at one '
+        "task count for less than as many independent ones. Unscored attempts (a fault of a "
+        "verifier, the environment or the infrastructure) are in no rate; beside "
         "their number is what pass@1 would be had they all failed, or all passed.</p>"
     )
 

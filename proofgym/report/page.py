@@ -148,8 +148,9 @@ def _evaluations(rows: Sequence[StageRow]) -> str:
     return (
         "<h2>On held-out tasks</h2>"
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        '</div><p class="note">Small figures are 95% Wilson intervals, clustered by task. A '
-        "control shows what the same time brings without what the run adds. Seconds and tokens are "
+        '</div><p class="note">Small figures are 95% Wilson intervals, clustered by '
+        "task: attempts at one task count for less than as many independent ones. A control shows "
+        "what the same time brings without what the run adds. Seconds and tokens are "
         f"the stage's own, rollouts included in the seconds.{left_out}</p>"
     )
 

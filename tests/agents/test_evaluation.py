@@ -17,6 +17,15 @@ YES, NO = True, False
 INTERVALS = {
     "8 of 10 independent tasks": ([[YES]] * 8 + [[NO]] * 2, 0.8, 0.4902, 0.9433),
     "two tasks twice, n_eff 2": ([[YES, YES], [NO, YES]], 0.75, 0.1979, 0.9733),
+    # the clusters decide: residuals 2, 1, 0, 0, -1, -2 of 24, SE^2 = 6/5 * 10 / 24^2 = 1/48, t of 5
+    # degrees of freedom 2.570582, so n_eff = 1/4 * 48 * (1.959964 / 2.570582)^2 = 6.9761
+    "six tasks four times": (
+        [[YES] * solved + [NO] * (4 - solved) for solved in (4, 3, 2, 2, 1, 0)],
+        0.5,
+        0.2020,
+        0.7980,
+    ),
+    "tasks drawn 3, 1, 1 times": ([[NO] * 3, [NO], [NO]], 0.0, 0.0, 0.6283),  # n_eff 5^2 / 11
     "0 of 20": ([[NO]] * 20, 0.0, 0.0, 0.1611),
     "0 of 100 on 20 tasks counts tasks": ([[NO] * 5] * 20, 0.0, 0.0, 0.1611),
     "20 of 20": ([[YES]] * 20, 1.0, 0.8389, 1.0),
