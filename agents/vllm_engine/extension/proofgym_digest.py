@@ -20,6 +20,7 @@ Letters: C integers in a row, R rows, B integers in a block of rows.
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -28,28 +29,37 @@ from torch import Tensor
 _G = 6364136223846793005  # 5 modulo 8; Knuth's multiplier (MMIX)
 _COLUMNS = 4096
 _BLOCK_ROWS = {"cpu": 16}  # as long as the cache holds
-_BLOCK_ROWS_ELSEWHERE = 4096  # 64 MiB, of which 128 MiB are made
+_BLOCK_ROWS_ELSEWHERE = 2048  # 32 MiB, of which 128 MiB are made
 _WORD = 1 << 64
 _HOST = torch.device("cpu")  # named, because vLLM loads models under another default
 
 
-def digest_tensor(tensor: Tensor) -> Tensor:
-    """Sum a tensor's bytes and values.
+@dataclass(frozen=True, eq=False)
+class TensorDigest:
+    """What a tensor holds.
 
     Args:
-        tensor: of any dtype; it is copied only where it is not contiguous.
+        size: in bytes.
+        sums: three int64 on the tensor's device: the two sums of the bytes, and the bits of the
+            float64 sum of the values. To read them waits for the device.
+    """
 
-    Returns:
-        Four int64 on the tensor's device: the number of bytes, the two sums of the bytes, and
-        the bits of the float64 sum of the values.
+    size: int
+    sums: Tensor
+
+
+def digest_tensor(tensor: Tensor) -> TensorDigest:
+    """Sum a tensor's bytes and values on its device, and do not wait for it.
+
+    Args:
+        tensor: of any real dtype; it is copied only where it is not contiguous.
     """
     flat = tensor.detach().contiguous().reshape(-1)
-    first, second = _byte_sums(flat.view(torch.uint8))
-    size = first.new_full((), flat.numel() * flat.element_size())
-    return torch.stack([size, first, second, _value_sum(flat).view(torch.int64)])
+    sums = torch.cat([_byte_sums(flat.view(torch.uint8)), _value_sum(flat).view(torch.int64)])
+    return TensorDigest(size=flat.numel() * flat.element_size(), sums=sums)
 
 
-def sums_and_digest(tensors: Mapping[str, Tensor]) -> tuple[dict[str, float], str]:
+def sums_and_digest(tensors: Mapping[str, TensorDigest]) -> tuple[dict[str, float], str]:
     """Bring what :func:`digest_tensor` gave for each name to the host.
 
     Returns:
@@ -59,26 +69,25 @@ def sums_and_digest(tensors: Mapping[str, Tensor]) -> tuple[dict[str, float], st
     sums: dict[str, float] = {}
     content = hashlib.sha256()
     for name in sorted(tensors):
-        size, first, second, bits = tensors[name].tolist()
-        content.update(f"{name} {size} {first % _WORD:016x} {second % _WORD:016x}\n".encode())
+        first, second, bits = tensors[name].sums.tolist()
+        line = f"{name} {tensors[name].size} {first % _WORD:016x} {second % _WORD:016x}\n"
+        content.update(line.encode())
         sums[name] = float(torch.tensor(bits, device=_HOST).view(torch.float64))
     return sums, content.hexdigest()
 
 
-def _byte_sums(bytes_: Tensor) -> tuple[Tensor, Tensor]:
+def _byte_sums(bytes_: Tensor) -> Tensor:
     row = 4 * _COLUMNS
     whole = bytes_.numel() // row * row
-    rows = [_words(bytes_[:whole])]
+    height = _BLOCK_ROWS.get(bytes_.device.type, _BLOCK_ROWS_ELSEWHERE)
+    blocks = [_row_sums(block) for block in torch.split(_words(bytes_[:whole]), height)]
     if whole < bytes_.numel():
         last = bytes_.new_zeros(row)
         last[: bytes_.numel() - whole] = bytes_[whole:]
-        rows.append(_words(last))
-    height = _BLOCK_ROWS.get(bytes_.device.type, _BLOCK_ROWS_ELSEWHERE)
-    blocks = [_row_sums(block) for part in rows for block in torch.split(part, height)]
+        blocks.append(_row_sums(_words(last)))
     sums_R2 = torch.cat(blocks)
-    _, _, weights_R2 = _weights(bytes_.device, _power_of_two(len(sums_R2)))
-    first, second = (sums_R2 * weights_R2[: len(sums_R2)]).sum(0)
-    return first, second
+    _, weights_R2 = _weights(bytes_.device, _power_of_two(len(sums_R2)))
+    return (sums_R2 * weights_R2[: len(sums_R2)]).sum(0)
 
 
 def _words(bytes_: Tensor) -> Tensor:
@@ -88,32 +97,40 @@ def _words(bytes_: Tensor) -> Tensor:
 
 
 def _row_sums(words_RC: Tensor) -> Tensor:
-    first_C, second_C, _ = _weights(words_RC.device, 1)
-    if words_RC.device.type == "cpu":  # a product of matrix and vector; no other device has it
-        wide_RC = words_RC.long()
-        return torch.stack([wide_RC.mv(first_C), wide_RC.mv(second_C)], dim=1)
-    return torch.stack([(words_RC * first_C).sum(1), (words_RC * second_C).sum(1)], dim=1)
+    weights_2C, _ = _weights(words_RC.device, 1)
+    if words_RC.device.type == "cpu":
+        return _row_sums_on_host(words_RC, weights_2C)
+    return _row_sums_elsewhere(words_RC, weights_2C)
+
+
+def _row_sums_on_host(words_RC: Tensor, weights_2C: Tensor) -> Tensor:
+    """Multiply a matrix with vectors: the fastest on the host, and on no other device for int64."""
+    wide_RC = words_RC.long()
+    return torch.stack([wide_RC.mv(weights_C) for weights_C in weights_2C], dim=1)
+
+
+def _row_sums_elsewhere(words_RC: Tensor, weights_2C: Tensor) -> Tensor:
+    """Multiply and sum in two kernels: what counts is how few they are."""
+    return (words_RC[:, None] * weights_2C).sum(-1)
 
 
 def _value_sum(flat: Tensor) -> Tensor:
-    if flat.device.type != "cpu":
-        return flat.sum(dtype=torch.float64)
-    # some eight times faster than sum(dtype=torch.float64), which converts element by element
-    parts = [part.double().sum() for part in torch.split(flat, 1 << 16)]
-    return torch.stack(parts).sum()
+    """Sum in float64, by parts: converted whole, a tensor takes four times its bytes."""
+    part = 1 << 16 if flat.device.type == "cpu" else 1 << 24
+    sums = [one.double().sum() for one in torch.split(flat, part)]
+    return torch.stack(sums).sum(0, keepdim=True)
 
 
 def _power_of_two(count: int) -> int:
     return 1 << max(count - 1, 0).bit_length()
 
 
-@lru_cache(maxsize=32)
-def _weights(device: torch.device, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the weights of a row's positions, for either sum, and those of rows, shaped R2."""
-    by_row = torch.stack([_powers(pow(_G, _COLUMNS, _WORD), rows), _noise(rows, 1)], dim=1)
-    made = (_powers(_G, _COLUMNS), _noise(_COLUMNS, 2), by_row)
-    first_C, second_C, by_row_R2 = (one.to(device) for one in made)
-    return first_C, second_C, by_row_R2
+@lru_cache(maxsize=64)
+def _weights(device: torch.device, rows: int) -> tuple[Tensor, Tensor]:
+    """Return the weights of a row's positions, shaped 2C, and those of rows, shaped R2."""
+    columns_2C = torch.stack([_powers(_G, _COLUMNS), _noise(_COLUMNS, 2)])
+    by_row = [_powers(pow(_G, _COLUMNS, _WORD), rows), _noise(rows, 1)]
+    return columns_2C.to(device), torch.stack(by_row, dim=1).to(device)
 
 
 def _powers(base: int, count: int) -> Tensor:

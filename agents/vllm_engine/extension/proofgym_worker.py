@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from proofgym_digest import digest_tensor, sums_and_digest
+from proofgym_digest import TensorDigest, digest_tensor, sums_and_digest
 from safetensors import safe_open
 from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 from vllm.distributed.weight_transfer.base import (
@@ -93,7 +93,7 @@ class ProofgymWorker:
     def proofgym_watch(self) -> dict[str, Any]:
         """Take down what the model's loader is given from now on, by any backend."""
         model: Any = self.model_runner.get_model()  # type: ignore[attr-defined]  # the worker's
-        seen: dict[str, torch.Tensor] = {}
+        seen: dict[str, TensorDigest] = {}
         load = type(model).load_weights
 
         def watched(weights: Any) -> Any:
@@ -112,7 +112,7 @@ class ProofgymWorker:
         return {"sums": sums, "digest": digest}
 
 
-def _noted(weights: Any, seen: dict[str, torch.Tensor]) -> Any:
+def _noted(weights: Any, seen: dict[str, TensorDigest]) -> Any:
     for name, tensor in weights:
         seen[name] = digest_tensor(tensor)
         yield name, tensor
