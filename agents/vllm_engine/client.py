@@ -138,7 +138,7 @@ class ServerClient:
                 reply = await client.request(method, path, json=body, params=query)
         except TimeoutError:
             raise EngineError(
-                f"phase {phase!r} must end within {seconds:g} s, and {self.url}{path} did not."
+                f"phase {phase!r} must end within {seconds:.3g} s, and {self.url}{path} did not."
             ) from None
         except httpx2.TransportError as error:
             raise ServerLostError(

@@ -11,12 +11,13 @@ from uuid import uuid4
 
 from proofgym.agents.engine import Completion, Fingerprint, check_request
 from proofgym.agents.errors import EngineError, WeightSyncError
-from proofgym.agents.vllm_engine.client import ServerClient, ServerLostError
+from proofgym.agents.vllm_engine.client import ServerLostError
 from proofgym.agents.vllm_engine.config import VLLMConfig
-from proofgym.agents.vllm_engine.launch import EXTENSION, plan_launch
+from proofgym.agents.vllm_engine.launch import EXTENSION
 from proofgym.agents.vllm_engine.replica import Replica
+from proofgym.agents.vllm_engine.replicas import make_replicas
 from proofgym.agents.vllm_engine.router import Router
-from proofgym.agents.vllm_engine.server_process import ServerProcess, free_port
+from proofgym.agents.vllm_engine.server_process import ServerProcess
 from proofgym.agents.vllm_engine.token_wire import TokenRequest
 from proofgym.agents.vllm_engine.transfer import WeightTransfer
 from proofgym.agents.vllm_engine.transfers import transfer_for
@@ -25,6 +26,8 @@ from proofgym.envs import Sampling, derive
 logger = logging.getLogger(__name__)
 
 _CLOSE_S = 10.0
+_MOST_DROPS = 5
+_DROP_PAUSE_S = 0.05
 
 
 class VLLMEngine:
@@ -35,7 +38,8 @@ class VLLMEngine:
 
     A server that dies costs time and no data: it is started again with back-off, given the
     weights of the current version, and the requests that it lost are asked again. Their seeds
-    are their own, so the same tokens come.
+    are their own, so the same tokens come. Where only a connection was lost, and the server is
+    healthy and has its weights, the request alone is asked again.
 
     Args:
         config: which servers, and how weights reach them.
@@ -65,7 +69,7 @@ class VLLMEngine:
         self._dummy = dummy_weights and not config.urls
         self._scratch = tempfile.TemporaryDirectory(prefix="proofgym-vllm-")
         self._log_folder = log_folder or Path(self._scratch.name)
-        self._replicas = _replicas(config, model, self._log_folder, dummy_weights=dummy_weights)
+        self._replicas = make_replicas(config, model, self._log_folder, dummy_weights=dummy_weights)
         self._router: Router[Replica] = Router(self._replicas)
         self._transfer = transfer or transfer_for(config)
         self._version = version
@@ -76,6 +80,7 @@ class VLLMEngine:
         self._holds: set[str] = set()
         self._open: asyncio.Event | None = None
         self._recoveries: dict[Replica, asyncio.Task[None]] = {}
+        self._checks: dict[Replica, asyncio.Task[bool]] = {}
         self._starting: asyncio.Task[None] | None = None
         self._max_context: int | None = None
         self._vocab_size: int | None = None
@@ -163,6 +168,7 @@ class VLLMEngine:
             request_id=uuid4().hex,
             priority=priority,
         )
+        dropped = 0
         while True:
             await self._gate()
             self._check_open()
@@ -179,10 +185,57 @@ class VLLMEngine:
             finally:
                 self._router.give_back(chosen)
             self._check_open()
+            if await self._only_dropped(chosen):
+                dropped += 1
+                request = await self._afresh(request, chosen, lost, dropped)
+                continue
             chosen.mark_down()
             recovered = self._recovered(chosen, lost)
             if len(up) == 1:
                 await recovered
+
+    async def _only_dropped(self, replica: Replica) -> bool:
+        """Say whether a server whose connection was lost is up with its weights all the same."""
+        check = self._checks.get(replica)
+        if check is None:  # one for all the connections that were lost at once
+            check = asyncio.get_running_loop().create_task(self._check(replica))
+            self._checks[replica] = check
+            check.add_done_callback(lambda _: self._checks.pop(replica))
+        await asyncio.wait([check])  # which neither cancels the check, nor is cancelled with it
+        self._check_open()
+        return check.result()
+
+    async def _check(self, replica: Replica) -> bool:
+        while True:
+            await self._gate()  # a load that is under way finds out itself, and names the weights
+            version = self._base_version
+            found = replica.up and await replica.serves(version)
+            if found or (self._open is None and version == self._base_version):
+                return found
+
+    async def _afresh(
+        self, request: TokenRequest, replica: Replica, lost: ServerLostError, dropped: int
+    ) -> TokenRequest:
+        """Wait a little, and return the request under another name.
+
+        The server may not have noticed that nobody listens, so the old one is ended.
+
+        Raises:
+            EngineError: it is this request's connection that is lost again and again.
+        """
+        if dropped > _MOST_DROPS:
+            raise EngineError(
+                f"expected an answer to a request, got {dropped} lost connections in a row, and "
+                f"{replica.client.url} is healthy. Does something between here and it, such as a "
+                f"proxy, cut what takes long? The last: {lost}"
+            ) from lost
+        logger.warning("%s; the server is healthy, so the request is asked again", lost)
+        try:
+            await replica.abort([request.request_id])
+        except EngineError as error:
+            logger.warning("the old request may run on: %s", error)
+        await asyncio.sleep(_DROP_PAUSE_S * 2**dropped)
+        return replace(request, request_id=uuid4().hex)
 
     async def load(self, weights: Mapping[str, Any], version: int) -> Fingerprint:
         """Send new weights to every server, forget all keys and values, and go on.
@@ -257,9 +310,10 @@ class VLLMEngine:
         self._closed = True
         self._holds.clear()
         self._open_gate()
-        for task in self._recoveries.values():
+        under_way = [*self._recoveries.values(), *self._checks.values()]
+        for task in under_way:
             task.cancel()
-        await asyncio.gather(*self._recoveries.values(), return_exceptions=True)
+        await asyncio.gather(*under_way, return_exceptions=True)
         await self._drain()
         for one in self._replicas:
             await one.stop()
@@ -296,7 +350,7 @@ class VLLMEngine:
     async def _push_again(self, error: ServerLostError) -> Fingerprint:
         """Transfer once more, after bringing back whichever servers were lost."""
         for one in self._replicas:
-            if not await one.client.healthy():
+            if not await one.living():
                 await one.lost(error)
                 await one.bring_up()
         return await self._push(self._replicas)
@@ -417,31 +471,6 @@ class VLLMEngine:
         """Wait while the engine is paused or takes weights: vLLM 0.33 refuses requests then."""
         while self._open is not None:
             await self._open.wait()
-
-
-def _replicas(
-    config: VLLMConfig, model: Path | None, logs: Path, *, dummy_weights: bool
-) -> list[Replica]:
-    key = Path(config.api_key_file).read_text().strip() if config.api_key_file else ""
-    if config.urls:
-        return [
-            Replica(config, ServerClient(url, key, config.deadlines), None) for url in config.urls
-        ]
-    assert model is not None, "the constructor checked it"
-    return [
-        _launched(config, model, number, logs, key, dummy_weights=dummy_weights)
-        for number in range(config.launch.replicas)
-    ]
-
-
-def _launched(
-    config: VLLMConfig, model: Path, number: int, logs: Path, key: str, *, dummy_weights: bool
-) -> Replica:
-    port = free_port()
-    plan = plan_launch(config, model, port, number=number, dummy_weights=dummy_weights)
-    log = logs / f"vllm-{number}.log"
-    client = ServerClient(f"http://127.0.0.1:{port}", key, config.deadlines)
-    return Replica(config, client, lambda: ServerProcess(plan, log))
 
 
 def _check_route(replica: Replica, path: str) -> None:

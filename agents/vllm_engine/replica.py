@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from proofgym.agents.vllm_engine.token_wire import (
 logger = logging.getLogger(__name__)
 
 _LONGEST_BACKOFF_S = 30.0
+_HEALTH_PAUSES_S = (0.2, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,7 @@ class Replica:
         self.process: ServerProcess | None = None
         self._start = start
         self._facts: ServerFacts | None = None
+        self._up = False
         self._served: set[str] = set()
 
     @property
@@ -81,7 +83,7 @@ class Replica:
     @property
     def up(self) -> bool:
         """Whether the server was healthy when last seen."""
-        return self._facts is not None
+        return self._up
 
     async def bring_up(self) -> None:
         """Start the server, or wait for it, and check that it can be used.
@@ -91,7 +93,7 @@ class Replica:
         """
         deadlines = self.config.deadlines
         if self._start is not None:
-            if self.process is not None and not await self.client.healthy():
+            if self.process is not None and not await self.living():
                 self.process.kill()
                 self.process = None
             if self.process is None:
@@ -105,10 +107,36 @@ class Replica:
         check_in_flight(
             self.config.in_flight, versions_each_token=facts.versions_each_token, url=url
         )
+        self._up = True
 
     def mark_down(self) -> None:
         """Take no requests until :meth:`bring_up`."""
-        self._facts = None
+        self._up = False
+
+    async def living(self) -> bool:
+        """Ask for the server's health, more than once: a single connection may fail."""
+        for pause in (*_HEALTH_PAUSES_S, None):
+            if self.process is not None and not self.process.alive:
+                return False
+            if await self.client.healthy():
+                return True
+            if pause is not None:
+                await asyncio.sleep(pause)
+        return False
+
+    async def serves(self, version: int) -> bool:
+        """Say whether the server lives, and is the one that was given these weights.
+
+        A server without names for its weights, which somebody else runs, may be another than
+        before: that is a no.
+        """
+        if not await self.living():
+            return False
+        try:
+            label = await self.weight_label()
+        except EngineError:
+            return False
+        return label == str(version) if label is not None else self.process is not None
 
     async def lost(self, error: ServerLostError) -> None:
         """Count a failure and wait out the back-off.
@@ -155,7 +183,15 @@ class Replica:
 
     async def abort_all(self) -> None:
         """End the requests that this engine has here; each returns what it has so far."""
-        ids = [one for request_id in self._served for one in abort_ids(request_id)]
+        await self.abort(self._served)
+
+    async def abort(self, request_ids: Iterable[str]) -> None:
+        """End requests; those that have ended are passed over.
+
+        Raises:
+            EngineError: the server has no route for it, or was lost.
+        """
+        ids = [one for request_id in request_ids for one in abort_ids(request_id)]
         routes = ("/abort_requests", "/inference/v1/abort_requests")
         path = next((one for one in routes if one in self.facts.routes), None)
         if not ids:
@@ -187,7 +223,7 @@ class Replica:
 
     async def stop(self) -> None:
         """End the server if it is ours."""
-        self._facts = None
+        self._up = False
         await self.client.close()
         if self.process is not None:
             await self.process.stop()
