@@ -290,7 +290,10 @@ def loop_part(given: argparse.Namespace, device: torch.device) -> None:
                 "max_context": context, "python": os.environ.get("PROOFGYM_VLLM_PYTHON", ""),
                 "arguments": given.vllm_arguments.split(),
             }  # fmt: skip
-            engine = {"kind": "vllm", "transfer": given.transfer, "launch": launch}
+            engine = {
+                "kind": "vllm", "transfer": given.transfer, "launch": launch,
+                "in_flight": "wait",  # older servers do not say which weights drew a token
+            }  # fmt: skip
         table = {
             "name": "gpu", "environment": "benchmark/long-v0", "device": str(device),
             "checkpoint_every": 10**6, "episodes_every": 10**6,

@@ -42,14 +42,13 @@ class Ragged:
         bounds: int32 on the device, S + 1 boundaries.
         longest: an upper bound of the lengths, a power of two: so a compiled layer meets few.
         dtype: to attend in.
-        place_T, computed_U: as in :class:`Sharing`, on the device; None where nothing is shared.
+        shared: where tokens of common prefixes go; None where nothing is shared.
     """
 
     bounds: Tensor
     longest: int
     dtype: torch.dtype
-    place_T: Tensor | None
-    computed_U: Tensor | None
+    shared: "Shared | None"
 
     @staticmethod
     def of(
@@ -60,14 +59,76 @@ class Ragged:
     ) -> "Ragged":
         """Take sequences whose boundaries are given."""
         bounds = torch.tensor(cumulative_lengths, dtype=torch.int32)
-        shared = len(sharing.computed_U) < len(sharing.place_T)
+        alone = len(sharing.computed_U) == len(sharing.place_T)
         return Ragged(
             bounds=upload(bounds, device),
             longest=1 << (int(bounds.diff().max()) - 1).bit_length(),
             dtype=dtype,
-            place_T=upload(sharing.place_T, device) if shared else None,
-            computed_U=upload(sharing.computed_U, device) if shared else None,
+            shared=None if alone else Shared.of(sharing, device),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shared:
+    """A :class:`Sharing` on the device.
+
+    Args:
+        place_T, computed_U: as there.
+        copy_C: those of the T tokens that are not computed themselves.
+        original_C: which of the U tokens each of them is.
+    """
+
+    place_T: Tensor
+    computed_U: Tensor
+    copy_C: Tensor
+    original_C: Tensor
+
+    @staticmethod
+    def of(sharing: Sharing, device: torch.device) -> "Shared":
+        """Find the copies, and take everything to the device."""
+        copied_T = torch.ones_like(sharing.place_T, dtype=torch.bool)
+        copied_T[sharing.computed_U] = False
+        copy_C = copied_T.nonzero().squeeze(1)
+        return Shared(
+            place_T=upload(sharing.place_T, device),
+            computed_U=upload(sharing.computed_U, device),
+            copy_C=upload(copy_C, device),
+            original_C=upload(sharing.place_T[copy_C], device),
+        )
+
+
+class _Repeat(torch.autograd.Function):
+    """From U computed rows to T; only the copies' gradients are added up, the rest is a gather."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, row_U: Tensor, place_T: Tensor, computed_U: Tensor, copy_C: Tensor, at_C: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(computed_U, copy_C, at_C)
+        return row_U.index_select(0, place_T)
+
+    @staticmethod
+    def backward(ctx: Any, grad_T: Tensor) -> tuple[Tensor, None, None, None, None]:
+        computed_U, copy_C, at_C = ctx.saved_tensors
+        grad_U = grad_T.index_select(0, computed_U)
+        grad_U = grad_U.index_add(0, at_C, grad_T.index_select(0, copy_C))
+        return grad_U, None, None, None, None
+
+
+class _Keep(torch.autograd.Function):
+    """From T rows to the U computed ones, which are different rows: nothing is to be added up."""
+
+    @staticmethod
+    def forward(ctx: Any, row_T: Tensor, computed_U: Tensor) -> Tensor:
+        ctx.save_for_backward(computed_U)
+        ctx.rows = len(row_T)
+        return row_T.index_select(0, computed_U)
+
+    @staticmethod
+    def backward(ctx: Any, grad_U: Tensor) -> tuple[Tensor, None]:
+        (computed_U,) = ctx.saved_tensors
+        grad_T = grad_U.new_zeros(ctx.rows, *grad_U.shape[1:])
+        return grad_T.index_copy(0, computed_U, grad_U), None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -172,8 +233,10 @@ def _attend_ragged(
 ) -> Tensor:
     """Attend with FlashAttention; the result is [1, U, H, D]."""
     parts = [tensor[0].transpose(0, 1).to(packing.dtype) for tensor in (query, key, value)]
-    if packing.place_T is not None:
-        parts = [part_UHD.index_select(0, packing.place_T) for part_UHD in parts]
+    shared = packing.shared
+    if shared is not None:
+        places = (shared.place_T, shared.computed_U, shared.copy_C, shared.original_C)
+        parts = [_Repeat.apply(part_UHD, *places) for part_UHD in parts]  # type: ignore[no-untyped-call]
     query_THD, key_TKD, value_TKD = parts
     attended = varlen_attn(
         query_THD,
@@ -188,8 +251,8 @@ def _attend_ragged(
         **_SHARED_HEADS,
     )
     assert isinstance(attended, Tensor)
-    if packing.computed_U is not None:
-        attended = attended.index_select(0, packing.computed_U)
+    if shared is not None:
+        attended = _Keep.apply(attended, shared.computed_U)  # type: ignore[no-untyped-call]
     return attended[None]
 
 

