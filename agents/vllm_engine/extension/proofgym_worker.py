@@ -75,6 +75,11 @@ class SharedMemoryEngine(
         if current_platform.is_cpu():
             _repack_heads(self.model)
 
+    @staticmethod
+    def trainer_send_weights(iterator: Any, trainer_args: Any) -> None:
+        """Refuse: vLLM before 0.28 wants the method here, and the trainer has its own way."""
+        raise TypeError("expected proofgym's SharedMemoryTransfer to send the weights, got vLLM.")
+
     def shutdown(self) -> None:
         """Release nothing: the file belongs to the trainer."""
 
