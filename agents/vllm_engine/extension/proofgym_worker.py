@@ -76,7 +76,7 @@ class SharedMemoryEngine(
             _repack_heads(self.model)
 
     @staticmethod
-    def trainer_send_weights(iterator: Any, trainer_args: Any) -> None:
+    def trainer_send_weights(*_: Any) -> None:
         """Refuse: vLLM before 0.28 wants the method here, and the trainer has its own way."""
         raise TypeError("expected proofgym's SharedMemoryTransfer to send the weights, got vLLM.")
 
