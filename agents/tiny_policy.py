@@ -95,15 +95,9 @@ def tiny_tokenizer(words: Sequence[str] = ()) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def tiny_model(
-    config: TinyPolicyConfig, tokenizer: PreTrainedTokenizerFast, seed: int
-) -> PreTrainedModel:
-    """Make a Qwen3 with random weights.
-
-    The initialisation is by fan-in (embeddings 0.05, matrices 1/sqrt(fan-in), output projections
-    further divided by sqrt(2 L)): transformers' default of 0.02 learns slowly at this size.
-    """
-    qwen = Qwen3Config(
+def tiny_architecture(config: TinyPolicyConfig, tokenizer: PreTrainedTokenizerFast) -> Qwen3Config:
+    """Describe a Qwen3 of this size."""
+    return Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=config.hidden_size,
         intermediate_size=config.mlp_size,
@@ -117,6 +111,17 @@ def tiny_model(
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
     )
+
+
+def tiny_model(
+    config: TinyPolicyConfig, tokenizer: PreTrainedTokenizerFast, seed: int
+) -> PreTrainedModel:
+    """Make a Qwen3 with random weights.
+
+    The initialisation is by fan-in (embeddings 0.05, matrices 1/sqrt(fan-in), output projections
+    further divided by sqrt(2 L)): transformers' default of 0.02 learns slowly at this size.
+    """
+    qwen = tiny_architecture(config, tokenizer)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: PreTrainedModel = Qwen3ForCausalLM(qwen)  # type: ignore[no-untyped-call]  # transformers leaves it untyped

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 SHOWN_PROBLEMS = 8
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> "RunConfig":
+def load_config(path: Path, overrides: Sequence[str] = (), *, for_here: bool = True) -> "RunConfig":
     """Read a run's configuration. Nothing is written, no model is loaded.
 
     Args:
         path: a TOML file.
         overrides: ``dotted.key=value``, each in place of the file's.
+        for_here: whether it is to run on this machine, which must have its device.
 
     Raises:
         ConfigError: the file or an override is wrong; the message names the key.
@@ -38,7 +39,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> "RunConfig":
     # torch comes in with the trainers' models, so a broken file is reported before it is loaded
     from proofgym.trainers.run_config import RunConfig
 
-    return checked(validated(RunConfig, table, str(path)))
+    return checked(validated(RunConfig, table, str(path)), for_here=for_here)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def validated(model: "type[RunConfig]", table: Mapping[str, Any], origin: str) -
     raise ConfigError(f"{origin} cannot be run:\n{lines}")
 
 
-def checked(config: "RunConfig") -> "RunConfig":
+def checked(config: "RunConfig", *, for_here: bool = True) -> "RunConfig":
     """Check what the models cannot know: the environment, its demonstrators, the device.
 
     Raises:
@@ -134,7 +135,8 @@ def checked(config: "RunConfig") -> "RunConfig":
                     f"{config.environment} ({', '.join(known) or 'it has none'}), got "
                     f"{who!r}.{_did_you_mean(who, known)}"
                 )
-    check_device(config.device)
+    if for_here:
+        check_device(config.device)
     return config
 
 

@@ -56,6 +56,34 @@ def train(
     return run(config, overrides, run_dir=run_dir, dry_run=dry_run)
 
 
+@app.command
+def plan(
+    config: Path,
+    /,
+    *overrides: str,
+    gpu_memory: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> int:
+    """Say what a run takes of its GPUs' memory, and whether it fits. Exits with 1 if not.
+
+    No weights are loaded. Without a GPU, here or named, it is the machine's own memory.
+
+    Parameters
+    ----------
+    config
+        A TOML file, such as recipes/gpu_smoke.toml.
+    overrides
+        dotted.key=value, such as stages.grpo.token_budget=65536.
+    gpu_memory
+        Of each GPU, such as 80GiB; that of the GPU at hand where it is not given.
+    as_json
+        Print it for programs; sizes are bytes.
+    """
+    from proofgym.cli.plan import plan as run
+
+    return run(config, overrides, gpu_memory=gpu_memory, as_json=as_json)
+
+
 @app.command(name="eval")
 def evaluate(
     *env_ids: str,
