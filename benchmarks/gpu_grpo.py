@@ -1,7 +1,7 @@
 """GRPO on one GPU: the learner alone, a long episode, and whole steps with an engine.
 
     python benchmarks/gpu_grpo.py learner --size 0.6B        # no engine: tokens/s, MFU, memory
-    python benchmarks/gpu_grpo.py long --size 1.7B           # one episode of 32k tokens
+    python benchmarks/gpu_grpo.py long --size 1.7B --checkpointing  # episodes of 32k tokens
     python benchmarks/gpu_grpo.py loop --size 0.6B --engine vllm
     python benchmarks/gpu_grpo.py loop --size tiny --device cpu --prompts 2 --group 4   # anywhere
 
@@ -347,7 +347,7 @@ def main() -> None:
         loop_part(given, device)
         return
     if given.part == "long":
-        given.prompts = given.group = 1
+        given.prompts, given.group = 1, 2
         given.prompt, given.completion, given.budget = 1024, 32768 - 1024, 32768
     learner_part(given, device, rate)
 
