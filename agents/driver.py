@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from proofgym.agents.errors import EngineError
 from proofgym.agents.policy import Act, Policy, Seat
@@ -49,6 +49,27 @@ class Deadlines:
     reset: float = 60.0
     generate: float = 600.0
     step: float = 120.0
+
+
+class Player(Protocol):
+    """Play assignments: :class:`Driver`, or an agent written elsewhere."""
+
+    @property
+    def max_live(self) -> int:
+        """Episodes in flight at once."""
+        ...
+
+    async def play(self, assignment: Assignment) -> Episode:
+        """Play one assignment. Only cancellation raises."""
+        ...
+
+    async def run(
+        self,
+        assignments: Sequence[Assignment],
+        on_episode: Callable[[Episode], None] | None = None,
+    ) -> list[Episode]:
+        """Play all; the result is in their order."""
+        ...
 
 
 class PhaseTimeoutError(InfraError):

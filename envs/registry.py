@@ -182,7 +182,7 @@ def _by_place(place: str) -> "type[Env]":
     from proofgym.envs.env import Env
 
     module_name, _, name = place.rpartition(":")
-    module = _module(module_name)
+    module = load_module(module_name)
     if is_id(name):
         if name not in _classes:
             raise UnknownEnvError(f"module {module_name} declares no environment {name!r}.")
@@ -198,7 +198,12 @@ def _by_place(place: str) -> "type[Env]":
     return found
 
 
-def _module(name: str) -> Any:
+def load_module(name: str) -> Any:
+    """Import a module by its dotted name, or a file by its path.
+
+    Raises:
+        EnvError: it cannot be imported.
+    """
     try:
         if not name.endswith(".py"):
             return importlib.import_module(name)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from proofgym.agents import Assignment, Driver
+from proofgym.agents import Assignment
+from proofgym.agents.driver import Player
 from proofgym.envs import Episode
 
 Draw = Callable[[int, int], list[Assignment]]
@@ -72,7 +73,7 @@ class Rollouts:
 
     def __init__(
         self,
-        driver: Driver,
+        driver: Player,
         draw: Draw,
         *,
         first: int,

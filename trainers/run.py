@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ from proofgym.agents import (
     report_on,
     write_episodes,
 )
+from proofgym.agents.driver import Player
+from proofgym.agents.gateway import playing_agent
 from proofgym.agents.tiny_policy import build_tiny_policy
 from proofgym.envs import Env, Episode, Sampling, derive, environment_class
 from proofgym.trainers.engines import EngineHost
@@ -141,10 +144,22 @@ class Run:
             part.rename(folder)
         return folder
 
-    def driver(self, engine: Engine, policy: Policy, sampling: Sampling) -> Driver:
-        """Make a driver that plays this run's environment with an engine."""
+    @asynccontextmanager
+    async def playing(
+        self, engine: Engine, policy: Policy, sampling: Sampling
+    ) -> AsyncIterator[Player]:
+        """Lend what plays this run's environment with an engine: a driver, or the run's agent.
+
+        Raises:
+            AgentError: the agent cannot be loaded.
+        """
         renderer = Renderer(policy.tokenizer, self.config.rendering)
-        return Driver(self.environment, EnginePolicy(engine, renderer, sampling))
+        acting = EnginePolicy(engine, renderer, sampling)
+        if self.config.agent is None:
+            yield Driver(self.environment, acting)
+            return
+        async with playing_agent(self.config.agent, acting, self.environment) as driver:
+            yield driver
 
     async def evaluate(
         self, stage: str, policy: Policy, metrics: MetricsWriter, *, version: int = 0
@@ -164,8 +179,10 @@ class Run:
         tasks = [self.environment.tasks.sample("heldout", rng) for _ in range(config.tasks)]
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
         seed = derive(self.config.seed, "evaluation")
-        async with self.host.measuring(policy, version) as engine:
-            driver = self.driver(engine, policy, sampling)
+        async with (
+            self.host.measuring(policy, version) as engine,
+            self.playing(engine, policy, sampling) as driver,
+        ):
             started = time.perf_counter()
             episodes = await evaluate(driver, tasks, attempts=config.attempts, seed=seed)
         return report_on(episodes, seconds=time.perf_counter() - started), episodes

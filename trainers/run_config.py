@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from proofgym.agents import RenderConfig
+from proofgym.agents.gateway import AgentConfig
 from proofgym.agents.tiny_policy import TinyPolicyConfig
 from proofgym.trainers.algorithm_config import AlgorithmConfig
 from proofgym.trainers.engines import EmbeddedEngineConfig, EngineConfig, shares_weights
@@ -196,6 +197,9 @@ class RunConfig(_Strict):
     model: ModelConfig = TinyModel()
     rendering: RenderConfig = RenderConfig()
     engine: EngineConfig = EmbeddedEngineConfig()
+    agent: AgentConfig | None = Field(
+        default=None, description="plays the tasks, in RL and evaluation; null: the policy itself"
+    )
     evaluation: EvaluationConfig = EvaluationConfig()
     stages: dict[str, StageConfig]
 

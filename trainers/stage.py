@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -209,6 +210,7 @@ class RlSteps:
         self.rollouts = rollouts
         self.monitors = Monitors(config.monitors)
         self.retired: set[str] = set()
+        self._open = AsyncExitStack()
 
     @classmethod
     async def start(cls, stage: StageRun, config: RlConfig) -> "RlSteps":
@@ -233,24 +235,28 @@ class RlSteps:
 
         sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
         engine = await run.host.serve(stage.policy, done)
-        rollouts = Rollouts(
-            run.driver(engine, stage.policy, sampling),
-            draw,
-            first=done,
-            total=config.steps,
-            staleness=config.staleness,
-            late=config.late,
-            on_issue=on_issue,
-            on_episode=run.reporter.on_episode,
-        )
-        steps = cls(stage, config, rollouts)
-        for record in read_metrics(run.folder.metrics):
-            if record["stage"] == stage.name:  # of the steps before this run was interrupted
-                steps.see(record)
-                steps.retired.update(record.get("retired_tasks", ()))
-        for group in ledger.open_groups(stage.name):  # late ones, of steps that are done
-            step = group // config.prompts
-            rollouts.replay(step, [one for one in draw(step, 0) if one.group == group])
+        async with AsyncExitStack() as stack:
+            playing = run.playing(engine, stage.policy, sampling)
+            rollouts = Rollouts(
+                await stack.enter_async_context(playing),
+                draw,
+                first=done,
+                total=config.steps,
+                staleness=config.staleness,
+                late=config.late,
+                on_issue=on_issue,
+                on_episode=run.reporter.on_episode,
+            )
+            stack.push_async_callback(rollouts.close)
+            steps = cls(stage, config, rollouts)
+            for record in read_metrics(run.folder.metrics):
+                if record["stage"] == stage.name:  # of the steps before this run was interrupted
+                    steps.see(record)
+                    steps.retired.update(record.get("retired_tasks", ()))
+            for group in ledger.open_groups(stage.name):  # late ones, of steps that are done
+                step = group // config.prompts
+                rollouts.replay(step, [one for one in draw(step, 0) if one.group == group])
+            steps._open = stack.pop_all()
         return steps
 
     async def take(self, step: int) -> Mapping[str, float]:
@@ -299,4 +305,4 @@ class RlSteps:
 
     async def close(self) -> None:
         """Give up the rollouts in flight; a resumed run plays them again."""
-        await self.rollouts.close()
+        await self._open.aclose()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from proofgym.agents.driver import Assignment, Driver
+from proofgym.agents.driver import Assignment, Player
 from proofgym.envs import Episode, derive
 from proofgym.verifiers import Task
 
@@ -22,7 +22,7 @@ def attempts_at(tasks: Sequence[Task], *, attempts: int, seed: int) -> list[Assi
 
 
 async def evaluate(
-    driver: Driver,
+    driver: Player,
     tasks: Sequence[Task],
     *,
     attempts: int,

@@ -47,13 +47,20 @@ class AgentDriver:
         self.retries = retries
         self.env_id = env_id
 
-    async def run(self, assignments: Sequence[Assignment]) -> list[Episode]:
+    async def run(
+        self,
+        assignments: Sequence[Assignment],
+        on_episode: Callable[[Episode], None] | None = None,
+    ) -> list[Episode]:
         """Play all; the result is in their order."""
         slots = asyncio.Semaphore(self.max_live)
 
         async def one(assignment: Assignment) -> Episode:
             async with slots:
-                return await self.play(assignment)
+                episode = await self.play(assignment)
+            if on_episode is not None:
+                on_episode(episode)
+            return episode
 
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(one(assignment)) for assignment in assignments]
