@@ -270,7 +270,7 @@ def _critic_metrics(groups: Sequence[Group]) -> dict[str, float]:
     if not rollouts:
         return {}
     value_N = torch.cat([values_of(one) for one in rollouts]).double()
-    return_N = torch.cat([one.reward_N.flip(0).cumsum(0).flip(0) for one in rollouts]).double()
+    return_N = torch.cat([one.return_N for one in rollouts]).double()
     variance = float(return_N.var(correction=0))
     missed = float((return_N - value_N).var(correction=0))
     return {"value/explained_var": 1.0 - missed / variance if variance else math.nan}

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from proofgym.trainers.advantages.registry import values_of
 from proofgym.trainers.batch import Batch, Weighted, lay_out, micro_batches
 from proofgym.trainers.kl import KlConfig, kl_terms
 from proofgym.trainers.learner import Learner
@@ -29,6 +30,7 @@ def annotate(
     The learner's own logprobs anchor the ratio where several updates share a batch (the later ones
     no longer start at the weights that the ratio is over); values are for a critic; the
     reference's logprobs for the KL, which is taken off the rewards here where it belongs there.
+    A critic that is kept centred is moved to the mean of these rollouts' returns.
     """
     critic = isinstance(config.critic, ValueHead)
     in_reward = config.kl.beta > 0 and config.kl.place == "reward"
@@ -45,7 +47,21 @@ def annotate(
         out = _annotated(out, config.token_budget, score, _by_reference)
         if in_reward:
             out = [[_penalised(rollout, config.kl) for rollout in group] for group in out]
+    if isinstance(config.critic, ValueHead) and config.critic.centre:
+        out = _centred(out, learner)
     return [*out]
+
+
+def _centred(groups: Sequence[Sequence[Rollout]], learner: Learner) -> list[list[Rollout]]:
+    """Move the critic, and the values that it gave, by what the returns are above them."""
+    rollouts = [one for group in groups for one in group if one.num_actions]
+    if not rollouts:
+        return [list(group) for group in groups]
+    assert learner.value_head is not None, "a stage with a critic has a learner with one"
+    return_N = torch.cat([one.return_N for one in rollouts])
+    shift = float((return_N - torch.cat([values_of(one) for one in rollouts])).mean())
+    learner.value_head.shift(shift)
+    return [[replace(one, value_N=values_of(one) + shift) for one in group] for group in groups]
 
 
 def _by_learner(rollout: Rollout, logp_N: Tensor, value_N: Tensor | None) -> Rollout:

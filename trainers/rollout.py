@@ -68,6 +68,11 @@ class Rollout:
         return out_N if self.kl_penalty_N is None else out_N - self.kl_penalty_N.to(out_N)
 
     @property
+    def return_N(self) -> Tensor:
+        """What each action token and those behind it earned, undiscounted."""
+        return self.reward_N.flip(0).cumsum(0).flip(0)
+
+    @property
     def reward_K(self) -> Tensor:
         """What each turn earned, penalties taken off."""
         reward_K = torch.tensor(self.turn_rewards)

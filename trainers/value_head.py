@@ -23,6 +23,16 @@ class ValueHead(Settings):
 
     ``coefficient`` weighs its loss; ``clip`` is how far a value may move in a step. Without
     ``share_trunk`` its gradient ends at the hidden state, and the policy's layers do not feel it.
+
+    ``centre`` moves the bias before every batch so that values and returns have the same mean over
+    its action tokens, which is the bias's least-squares fit. Left to the optimiser, that mean is
+    learned by the weights: Adam moves each of them as fast as the one bias, and what w . h then
+    adds up to varies over states by more than it explains, so the critic is worse than a constant
+    for dozens of steps at any rate, and again whenever the policy moves the mean. The quickstart
+    with a frozen policy, 60 steps: explained variance -0.06 at lr 1e-3 and 0.32 at 1e-2, after
+    lows of -0.33 and -0.90; from the mean on 0.34 and 0.51, never below 0; least squares 0.56.
+    Its price: a rollout moves its own baseline by its part of the batch, as it does by
+    ``whiten``.
     """
 
     kind: Literal["value_head"] = "value_head"
@@ -30,6 +40,7 @@ class ValueHead(Settings):
     coefficient: float = Field(default=0.5, gt=0)
     clip: float = Field(default=0.2, gt=0)
     share_trunk: bool = True
+    centre: bool = True
 
 
 class LinearValue(nn.Module):
@@ -41,6 +52,11 @@ class LinearValue(nn.Module):
         self.linear = nn.Linear(hidden_size, 1)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+
+    @torch.no_grad()
+    def shift(self, by: float) -> None:
+        """Raise the values of all states alike."""
+        self.linear.bias.add_(by)
 
     def forward(self, hidden_NH: Tensor) -> Tensor:
         """Value each state."""

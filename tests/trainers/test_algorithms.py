@@ -5,11 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from proofgym.envs import Stop
-from proofgym.trainers.algorithm import prepare
+from proofgym.trainers.algorithm import policy_loss, prepare
 from proofgym.trainers.errors import TrainError
+from proofgym.trainers.losses.value_loss import value_loss
 from proofgym.trainers.presets import PRESETS
+from proofgym.trainers.value_head import LinearValue, ValueHead
 from proofgym.verifiers import Task, Transcript, verifier
 from tests.trainers.test_rl import Even, Setup, changed, episode, rl_config
 
@@ -42,13 +45,68 @@ def test_every_named_algorithm_trains(name: str) -> None:
 
 @pytest.mark.slow
 def test_ppo_with_a_critic_learns() -> None:
-    raw: dict[str, Any] = {"prompts": 4, "group_size": 8, "steps": 40, "algorithm": "ppo"}
+    raw: dict[str, Any] = {"prompts": 8, "group_size": 8, "steps": 40, "algorithm": "ppo"}
     done = Setup(Digits, rl_config(**raw)).steps(40)
     reward = [one.metrics["reward/mean"] for one in done]
     assert sum(reward[-5:]) / 5 > sum(reward[:5]) / 5 + 0.2
     explained = [one.metrics["value/explained_var"] for one in done]
-    assert explained[0] == pytest.approx(0.0, abs=1e-6), "a new critic knows nothing"
-    assert all(math.isfinite(one.metrics["loss/value"]) for one in done)
+    assert explained[0] == pytest.approx(0.0, abs=1e-6), "a new critic knows no more than the mean"
+    assert min(explained) > -0.3
+    # with whole-batch means equal, half a token's squared error is at most half the variance
+    loss = [one.metrics["loss/value"] for one in done]
+    spread = [one.metrics["reward/std"] for one in done]
+    assert all(a < 0.75 * b**2 for a, b in zip(loss, spread, strict=True))
+
+
+def test_before_every_batch_values_and_returns_get_one_mean() -> None:
+    setup = Setup(Even, rl_config(algorithm="ppo"))
+    for reward in (1.0, 3.0):
+        played = [
+            episode(reward, tokens=3), episode(None, group=1), episode(0.0, group=2, tokens=1)
+        ]  # fmt: skip
+        updates = prepare(played, setup.config, setup.learner).updates
+        (batch,) = updates[0]
+        assert batch.value_N is not None
+        assert float(batch.value_N.mean()) == pytest.approx(0.75 * reward), "over action tokens"
+        with torch.no_grad():
+            values = setup.learner.logprobs(batch).value_N
+        torch.testing.assert_close(values, batch.value_N)
+        setup.learner.step(updates[0], policy_loss(setup.config))
+
+
+def test_a_critic_that_is_not_kept_centred_stays_as_it_is() -> None:
+    setup = Setup(Even, rl_config(algorithm="ppo", critic={"centre": False}))
+    ((batch,),) = prepare(
+        [episode(1.0), episode(0.0, group=1)], setup.config, setup.learner
+    ).updates
+    assert batch.value_N is not None
+    assert not batch.value_N.any()
+
+
+def test_a_critic_on_fixed_states_is_never_worse_than_a_constant() -> None:
+    rng = torch.Generator().manual_seed(0)
+    states_NH = torch.randn(512, 64, generator=rng) + torch.randn(64, generator=rng) / 3
+    return_N = 0.7 + 0.3 * torch.tanh(states_NH[:, :8].sum(-1) / 3)
+
+    def explained(*, centre: bool) -> list[float]:
+        head = LinearValue(64, share_trunk=False)
+        optimizer = torch.optim.AdamW(head.parameters(), lr=ValueHead().lr, betas=(0.9, 0.95))
+        found = []
+        for _ in range(60):
+            if centre:
+                head.shift(float((return_N - head(states_NH).detach()).mean()))
+            value_N = head(states_NH)
+            missed_N = return_N - value_N.detach()
+            found.append(1.0 - float(missed_N.var() / return_N.var()))
+            value_loss(value_N, value_N.detach(), return_N, clip=0.2).loss_N.mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return found
+
+    assert min(explained(centre=False)) < -0.05, "else this proves nothing"
+    found = explained(centre=True)
+    assert min(found) > -1e-3
+    assert found[-1] > 0.5
 
 
 def test_a_reward_of_nan_is_an_error_that_names_its_task() -> None:
