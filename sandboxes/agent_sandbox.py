@@ -11,7 +11,6 @@ import stat
 import tarfile
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 from proofgym.sandboxes import agent as wire
@@ -24,6 +23,7 @@ from proofgym.sandboxes.agent_client import (
     result_of,
 )
 from proofgym.sandboxes.archive_file import ArchiveFile
+from proofgym.sandboxes.closing import ClosedAfterUse
 from proofgym.sandboxes.errors import (
     LimitInUse,
     SandboxClosed,
@@ -132,7 +132,7 @@ def command_argv(command: Sequence[str] | str) -> list[str]:
     return argv
 
 
-class AgentSandbox:
+class AgentSandbox(ClosedAfterUse):
     """A workspace behind an `AgentClient`. Made by backends only."""
 
     def __init__(
@@ -326,19 +326,6 @@ class AgentSandbox:
         if not self._closed:
             self._closed = True
             await asyncio.shield(self._close())
-
-    async def __aenter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        await self.close()
 
     # -- shared by programs, files and interpreters -----------------------------------------
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from types import TracebackType
 from typing import Self, TypeVar
 
 from proofgym.sandboxes.calls import Calls
+from proofgym.sandboxes.closing import ClosedAfterUse
 from proofgym.sandboxes.protocol import (
     FileEntry,
     Interpreter,
@@ -41,7 +41,7 @@ class BridgedInterpreter:
         await across(self._calls, self._inner.close())
 
 
-class BridgedSandbox:
+class BridgedSandbox(ClosedAfterUse):
     """A sandbox whose loop runs elsewhere; see the protocol for what each method does."""
 
     def __init__(self, inner: Sandbox, calls: Calls) -> None:
@@ -117,16 +117,3 @@ class BridgedSandbox:
     async def close(self) -> None:
         """Kill every process inside and delete every file."""
         await across(self._calls, self._inner.close())
-
-    async def __aenter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        await self.close()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Self
 
+from proofgym.sandboxes.closing import ClosedAfterUse
 from proofgym.sandboxes.protocol import (
     FileEntry,
     Interpreter,
@@ -36,7 +35,7 @@ class PooledInterpreter:
         await self._inner.close()
 
 
-class PooledSandbox:
+class PooledSandbox(ClosedAfterUse):
     """See the protocol for what each method does."""
 
     def __init__(
@@ -128,16 +127,3 @@ class PooledSandbox:
             await self._inner.close()
         finally:
             await self._release()
-
-    async def __aenter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        await self.close()

@@ -7,10 +7,10 @@ import contextlib
 import logging
 import ssl
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 from proofgym.sandboxes.agent_client import GRACE_S
+from proofgym.sandboxes.closing import ClosedAfterUse
 from proofgym.sandboxes.errors import SandboxClosed, SandboxError, SandboxLost
 from proofgym.sandboxes.http.message import Message, isolation_from, limits_words, result_from
 from proofgym.sandboxes.http.transport import HttpConfig, Transport
@@ -124,7 +124,7 @@ class HttpBackend:
         await self._transport.close()
 
 
-class HttpSandbox:
+class HttpSandbox(ClosedAfterUse):
     """A sandbox that stands on the server."""
 
     def __init__(self, backend: HttpBackend, name: str, limits: Limits) -> None:
@@ -243,19 +243,6 @@ class HttpSandbox:
             with contextlib.suppress(SandboxClosed, SandboxLost):
                 await self._call("close", {})
             self._closed = True
-
-    async def __aenter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        await self.close()
 
 
 class HttpInterpreter:
