@@ -12,6 +12,7 @@ Shapes: T packed tokens, H heads, K of them for keys and values, D head size.
 """
 
 import copy
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ from transformers import AttentionInterface, AutoModelForCausalLM, PretrainedCon
 from proofgym.trainers.batch import Batch
 from proofgym.trainers.learner import Learner, OptimizerConfig
 from proofgym.trainers.learner_config import LearnerConfig
-from proofgym.trainers.packed_attention import NAME, packed_attention
+from proofgym.trainers.packed_attention import NAME, Ragged, packed_attention
 from proofgym.trainers.value_head import ValueHead
 
 WORDS = 16
@@ -87,8 +88,10 @@ def trace_learner(
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(small, dtype=torch.float32)  # type: ignore[no-untyped-call]
     _replace(model, lambda one: torch.zeros((), dtype=one.dtype).expand(one.shape))
-    settings = learner.model_copy(update={"compile": False})
+    settings = learner.model_copy(update={"compile": False})  # by _partition_layers instead
     own = Learner(model, optimizer, total_steps=1, critic=critic, config=settings)
+    if learner.compile:
+        _partition_layers(own.model)
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     with fake:
         _replace(own.scorer, torch.empty_like)
@@ -96,7 +99,12 @@ def trace_learner(
     parameters = list(own.scorer.parameters())
     live = _Live([*parameters, *own.scorer.buffers()])
     own.model.train()
-    with fake, _attention(flash=flash), live:
+    attend: Callable[..., tuple[Tensor, None]] = packed_attention
+    if flash:
+        attend = _ragged(lengths) if learner.compile else _flash_memory
+    with fake, _attention(attend), live, warnings.catch_warnings():
+        # torch.compile asks fake tensors for what only leaves have
+        warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor")
         scored = own.logprobs(batch)
         live.mark()
         total = scored.logp_N.sum() + (0 if scored.value_N is None else scored.value_N.sum())
@@ -105,6 +113,17 @@ def trace_learner(
     trained = [one for one in parameters if one.requires_grad]
     frozen = 0 if own.model is model else sum(one.numel() for one in own.model.parameters())
     return live.traced(trained, frozen)
+
+
+def _partition_layers(model: nn.Module) -> None:
+    """Let torch.compile choose what each layer keeps for its backward pass, and run it eagerly.
+
+    The choice is made before code is written (by the minimum cut of the graph), so it is the same.
+    """
+    torch._dynamo.reset()  # else layers of an earlier trace count as too many versions of one
+    decoder: Any = model.get_decoder()  # type: ignore[operator]  # of transformers' models
+    for layer in decoder.layers:
+        layer.compile(backend="aot_eager_decomp_partition", dynamic=False)
 
 
 def _replace(module: nn.Module, make: Callable[[Tensor], Tensor]) -> None:
@@ -177,6 +196,11 @@ class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves
                 self._see(one)
         return out
 
+    @classmethod
+    def is_infra_mode(cls) -> bool:
+        """Let torch.compile work inside: this mode changes nothing that it could see."""
+        return True
+
     def mark(self) -> None:
         """The forward pass has ended."""
         self._mark = len(self._events)
@@ -224,14 +248,35 @@ class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves
 
 
 @contextmanager
-def _attention(*, flash: bool) -> Iterator[None]:
-    """Let the learner's attention be the stand-in while the block lasts."""
-    if flash:
-        AttentionInterface.register(NAME, _flash_memory)
+def _attention(attend: Callable[..., tuple[Tensor, None]]) -> Iterator[None]:
+    """Let the learner's attention be another function while the block lasts."""
+    AttentionInterface.register(NAME, attend)
     try:
         yield
     finally:
         AttentionInterface.register(NAME, packed_attention)
+
+
+def _ragged(lengths: Sequence[int]) -> Callable[..., tuple[Tensor, None]]:
+    """Attend as on a GPU, by an operator that a compiler cannot look into; no kernel runs.
+
+    Unlike the stand-in, it does not say what its backward pass takes for itself.
+    """
+    bounds = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
+    ragged = Ragged(bounds=bounds, longest=max(lengths), dtype=torch.bfloat16, shared=None)
+
+    def attend(
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        **settings: Any,
+    ) -> tuple[Tensor, None]:
+        settings["packing"] = ragged
+        return packed_attention(module, query, key, value, attention_mask, **settings)
+
+    return attend
 
 
 def _flash_memory(

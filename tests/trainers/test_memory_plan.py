@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qwen3Config
 
 from proofgym.agents.vllm_engine import LaunchConfig
+from proofgym.trainers.learner import OptimizerConfig
 from proofgym.trainers.learner_config import LearnerConfig
 from proofgym.trainers.memory_check import check_memory
 from proofgym.trainers.memory_plan import (
@@ -16,6 +17,7 @@ from proofgym.trainers.memory_plan import (
     model_numbers,
     server_memory,
 )
+from proofgym.trainers.memory_trace import trace_learner
 
 NO_TOKENS: dict[str, Any] = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
 MODELS: dict[str, PretrainedConfig] = {
@@ -78,6 +80,34 @@ def test_sequences_of_other_lengths_and_adapters_are_planned_too() -> None:
             device=torch.device("cpu"),
         )
         assert found.ratio == pytest.approx(1.0, abs=0.15), settings
+
+
+# torch.compile loads what torch itself has deprecated, and asks any tensor for its gradient
+COMPILES = pytest.mark.filterwarnings("ignore:.*deprecated", "ignore:The .grad attribute")
+
+
+@COMPILES
+@pytest.mark.slow
+def test_compiled_layers_take_what_was_planned() -> None:
+    learner = LearnerConfig(compute_dtype="bfloat16", compile=True)
+    found = check_memory(MODELS["llama, untied"], learner, [96] * 6, device=torch.device("cpu"))
+    assert found.ratio == pytest.approx(1.0, abs=0.15)
+
+
+@COMPILES
+def test_each_way_to_keep_less_keeps_less_with_flash_attention_too() -> None:
+    kept = [
+        trace_learner(
+            MODELS["qwen3, tied, shared heads"],
+            LearnerConfig(compute_dtype="bfloat16", **settings),
+            OptimizerConfig(lr=1.0),
+            [96] * 6,
+            flash=True,
+        ).kept
+        for settings in ({"activation_checkpointing": True}, {"compile": True}, {})
+    ]
+    assert kept == sorted(kept)
+    assert kept[0] < 0.5 * kept[1] < 0.5 * 0.8 * kept[2]
 
 
 @pytest.mark.gpu
