@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from proofgym.agents.errors import EngineError
 from proofgym.agents.policy import Act, Policy, Seat
+from proofgym.agents.rare_collections import rare_collections
 from proofgym.envs import (
     Blame,
     Env,
@@ -129,9 +130,10 @@ class Driver:
                     on_episode(episode)
 
         # one task a live episode, not one an assignment: what waits costs nothing
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(self.max_live, len(assignments))):
-                tasks.create_task(play_in_order())
+        with rare_collections():
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(min(self.max_live, len(assignments))):
+                    tasks.create_task(play_in_order())
         return [episode for episode in episodes if episode is not None]
 
     async def play(self, assignment: Assignment) -> Episode:

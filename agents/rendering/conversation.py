@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofgym.agents.errors import RenderError
+from proofgym.agents.rendering.growing import Rendering
 from proofgym.envs import Source
 from proofgym.verifiers import Message, Role, ToolCall
 
@@ -72,6 +73,23 @@ class _Tail:
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Opened:
+    """How conversations begin that have the same opening; they share it.
+
+    Args:
+        wired: the messages as the template takes them.
+        tools: the tools' schemas.
+        rendering: of them.
+        ids: of the rendering.
+    """
+
+    wired: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]]
+    rendering: Rendering
+    ids: Sequence[int]
+
+
 class Conversation:
     """One episode's exact tokens. Call :meth:`prompt`, then :meth:`said`, then :meth:`heard`."""
 
@@ -79,18 +97,16 @@ class Conversation:
         self,
         renderer: "Renderer",
         messages: Sequence[Message],
-        tools: Sequence[Mapping[str, Any]],
-        text: str,
-        ids: Sequence[int],
+        opened: Opened,
     ) -> None:
         self.renderer = renderer
-        self.messages = tuple(messages)
+        self._messages = list(messages)
         self.row = 0
         self.turn = 0
-        self._tools = tools
-        self._wired = [renderer.template.wire(message) for message in messages]
-        self._text = text
-        self._ids = list(ids)
+        self._tools = opened.tools
+        self._wired = list(opened.wired)
+        self._rendering = opened.rendering
+        self._ids = list(opened.ids)
         self._new = self._ids[:]
         self._source = renderer.sources(self._new, Source.USER)
         self._reply: _Reply | None = None
@@ -104,6 +120,11 @@ class Conversation:
             new_source=self._source,
             ids=self._ids[:],
         )
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """All that was said so far."""
+        return tuple(self._messages)
 
     @property
     def length(self) -> int:
@@ -124,15 +145,15 @@ class Conversation:
 
     def _reply_of(self, ids: list[int]) -> "_Reply":
         renderer = self.renderer
-        ended = bool(ids) and ids[-1] in renderer.stop_ids
-        spoken, stop = (ids[:-1], renderer.decode(ids[-1:])) if ended else (ids, "")
+        stop = renderer.stop_texts.get(ids[-1], "") if ids else ""
+        spoken = ids[:-1] if stop else ids
         message = renderer.parse(spoken, turn=self.turn, tools=self._tools, thinking=self.thinks)
         return _Reply(text=renderer.decode(spoken), message=message, stop=stop)
 
     @property
     def thinks(self) -> bool:
         """Whether the prompt ends within the thinking, opened by the template."""
-        return self.renderer.thinking_at(self._text)
+        return self.renderer.thinking_at(self._rendering.text)
 
     def scripted(self, message: Message) -> list[int]:
         """Take a message that no engine sampled; return its ids, the stop token included.
@@ -143,13 +164,13 @@ class Conversation:
         renderer = self.renderer
         wired = [*self._wired, renderer.template.wire(message)]
         after = renderer.template.text(wired, self._tools, generate=False)
-        found = renderer.stop_pattern.search(after, len(self._text))
-        if not after.startswith(self._text) or found is None:
+        found = renderer.stop_pattern.search(after, len(self._rendering.text))
+        if not after.startswith(self._rendering.text) or found is None:
             raise RenderError(
                 "expected the chat template to append an assistant message and end it with "
                 f"{renderer.stop_text!r}; it did not. This template cannot be scripted."
             )
-        spoken, stop = after[len(self._text) : found.start()], found[0]
+        spoken, stop = after[len(self._rendering.text) : found.start()], found[0]
         ids = [*renderer.encode(spoken), renderer.stops[stop]]
         self._ids.extend(ids)
         self._append(message, _Reply(text=spoken, message=self._read(spoken), stop=stop))
@@ -159,25 +180,26 @@ class Conversation:
         """Take the environment's reply, so that the policy can be prompted again."""
         template = self.renderer.template
         self._wired += [template.wire(message) for message in messages]
-        text = template.text(self._wired, self._tools, generate=True)
-        tail = self._tail(text)
+        rendering = template.grow(self._wired, self._tools, self._rendering)
+        tail = self._tail(rendering.text)
         if tail is None:
-            self._fork(text)
+            self._fork(rendering.text)
         else:
             self._extend(tail, messages)
-        self.messages, self._text = (*self.messages, *messages), text
+        self._messages.extend(messages)
+        self._rendering = rendering
         self._reply = None
 
     def _append(self, message: Message, reply: _Reply) -> None:
-        self.messages = (*self.messages, message)
+        self._messages.append(message)
         self._wired.append(self.renderer.template.wire(message))
         self._reply = reply
         self.turn += 1
 
     def _tail(self, text: str) -> _Tail | None:
         """Return what a rendering has behind the reply; None where it rewrites history."""
-        reply, begin = self._reply, len(self._text)
-        if reply is None or not text.startswith(self._text):
+        reply, begin = self._reply, len(self._rendering.text)
+        if reply is None or not text.startswith(self._rendering.text):
             return None
         found = self.renderer.stop_pattern.search(text, begin)
         if found is None or reply.stop not in ("", found[0]):
@@ -190,7 +212,7 @@ class Conversation:
         return _Tail(stop=found[0], text=text[found.end() :])
 
     def _read(self, text: str) -> Message:
-        thinking = self.renderer.thinking_at(self._text)
+        thinking = self.renderer.thinking_at(self._rendering.text)
         return self.renderer.parser(text, turn=0, schemas=self._tools, thinking=thinking)
 
     def _extend(self, tail: _Tail, messages: Sequence[Message]) -> None:

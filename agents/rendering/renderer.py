@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from proofgym.agents.errors import RenderError
 from proofgym.agents.rendering.config import RenderConfig
-from proofgym.agents.rendering.conversation import Conversation
+from proofgym.agents.rendering.conversation import Conversation, Opened
 from proofgym.agents.rendering.family import family_of
 from proofgym.agents.rendering.template import ChatTemplate
 from proofgym.agents.tool_parsing import ReplyParser
@@ -54,6 +54,7 @@ class Renderer:
         self._mark_ids = {texts[mark]: mark for mark in marks if mark in texts}
         self._text_marks = tuple(mark for mark in marks if mark not in texts)
         self.stops = self._find_stops(special, texts, [eos, *family.stops])
+        self.stop_texts = {token: mark for mark, token in self.stops.items()}
         self.stop_text = next(iter(self.stops))
         self.stop_pattern = re.compile("|".join(map(re.escape, self.stops)))
         self._open_cached = lru_cache(maxsize=4096)(self._open)
@@ -75,9 +76,8 @@ class Renderer:
         Raises:
             RenderError: the template refuses the messages, or shows no tools to the model.
         """
-        tools = tuple(tools)
-        text, ids = self._open_cached(tuple(messages), json.dumps(tools) if tools else "")
-        return Conversation(self, messages, tools, text, ids)
+        opening = self._open_cached(tuple(messages), json.dumps(tools) if tools else "")
+        return Conversation(self, messages, opening)
 
     def text(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], *, generate: bool
@@ -124,15 +124,18 @@ class Renderer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, special tokens included."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
+        if self.tokenizer.clean_up_tokenization_spaces:
+            return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
+        # without the wrapper, as in encode; it would add nothing
+        return str(self.tokenizer.backend_tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def sources(self, ids: Sequence[int], content: Source) -> NDArray[np.uint8]:
         """Mark special tokens as template and all others as ``content``."""
         marks = [Source.TEMPLATE if token in self._special else content for token in ids]
         return np.array(marks, dtype=np.uint8)
 
-    def _open(self, messages: tuple[Message, ...], tools_json: str) -> tuple[str, tuple[int, ...]]:
-        tools = json.loads(tools_json) if tools_json else ()
+    def _open(self, messages: tuple[Message, ...], tools_json: str) -> Opened:
+        tools = json.loads(tools_json) if tools_json else []
         if tools and self._takes_tools is None:
             self._takes_tools = self.template.takes_tools()
         if tools and not self._takes_tools:
@@ -141,8 +144,10 @@ class Renderer:
                 "model, and this one does not mention them. Set rendering.chat_template to one "
                 "that does."
             )
-        text = self.text(messages, tools, generate=True)
-        return text, tuple(self.encode(text))
+        wired = tuple(self.template.wire(message) for message in messages)
+        rendering = self.template.grow(wired, tools)
+        ids = tuple(self.encode(rendering.text))
+        return Opened(wired=wired, tools=tools, rendering=rendering, ids=ids)
 
     def _segments(self, ids: Sequence[int]) -> Iterator[Segment]:
         begin = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from proofgym.agents.errors import RenderError
 from proofgym.agents.rendering.family import Family, Reasoning
+from proofgym.agents.rendering.growing import GrowingTemplate, Rendering
 from proofgym.verifiers import Message, Role, ToolCall, assistant, tool_call, user
 
 if TYPE_CHECKING:  # a base install plays scripted episodes without transformers
@@ -59,6 +60,8 @@ class ChatTemplate:
         self._marks = _any_of(special)
         self._foreign_marks = _any_of(special - set(family.style.marks))
         self._arguments_as_text = self._prints_arguments_verbatim()
+        self._growing = GrowingTemplate(source)
+        self._special_tokens = dict(tokenizer.special_tokens_map)
 
     def text(self, wired: Sequence[Mapping[str, Any]], tools: Tools, *, generate: bool) -> str:
         """Render messages that :meth:`wire` made.
@@ -83,12 +86,45 @@ class ChatTemplate:
                 )
             )
         except (TemplateError, TypeError, ValueError) as error:
-            roles = ", ".join(str(message["role"]) for message in wired)
-            raise RenderError(
-                f"the chat template ({self.family.name}) refuses a conversation of the roles "
-                f"[{roles}]: {error}. Write the environment's messages so that this model takes "
-                "them, or set rendering.chat_template."
-            ) from error
+            raise self._refusal(wired, error) from error
+
+    def grow(
+        self, wired: Sequence[Mapping[str, Any]], tools: Tools, before: Rendering | None = None
+    ) -> Rendering:
+        """Render the next prompt: the text of :meth:`text`, from where ``before`` stands.
+
+        Args:
+            wired: the messages; those that ``before`` had are the same objects.
+            tools: the same object as for ``before``.
+            before: the conversation's last rendering.
+
+        Raises:
+            RenderError: as :meth:`text` does.
+        """
+        from jinja2 import TemplateError
+
+        if not wired:
+            return Rendering(text=self.text(wired, tools, generate=True))
+        variables = {
+            "messages": list(wired),
+            "tools": tools or None,
+            "documents": None,
+            "add_generation_prompt": True,
+            **self._special_tokens,
+            **self.options,
+        }
+        try:
+            return self._growing.render(variables, before)
+        except (TemplateError, TypeError, ValueError) as error:
+            raise self._refusal(wired, error) from error
+
+    def _refusal(self, wired: Sequence[Mapping[str, Any]], error: Exception) -> RenderError:
+        roles = ", ".join(str(message["role"]) for message in wired)
+        return RenderError(
+            f"the chat template ({self.family.name}) refuses a conversation of the roles "
+            f"[{roles}]: {error}. Write the environment's messages so that this model takes "
+            "them, or set rendering.chat_template."
+        )
 
     def wire(self, message: Message) -> dict[str, Any]:
         """Write a message as the template wants it."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from proofgym.agents.tool_parsing.call_bodies import Schemas
 from proofgym.agents.tool_parsing.draft import Delta, Draft
 from proofgym.agents.tool_parsing.harmony import HarmonyReader
-from proofgym.agents.tool_parsing.scanner import Piece, Scanner
+from proofgym.agents.tool_parsing.scanner import Scanner
 from proofgym.agents.tool_parsing.styles import Style
 from proofgym.agents.tool_parsing.tagged import TaggedReader
 from proofgym.verifiers import Message
@@ -55,11 +55,23 @@ class ReplyStream:
 
     def feed(self, text: str) -> Delta:
         """Take a chunk of text."""
-        return self._take(self._scanner.text(text))
+        self.read(text)
+        return self._draft.delta()
 
     def feed_mark(self, mark: str) -> Delta:
         """Take a mark that is a token."""
-        return self._take(self._scanner.mark(mark))
+        self.read_mark(mark)
+        return self._draft.delta()
+
+    def read(self, text: str) -> None:
+        """Take a chunk of text without saying what it brought."""
+        for piece in self._scanner.text(text):
+            self._reader.piece(piece)
+
+    def read_mark(self, mark: str) -> None:
+        """Take a mark that is a token without saying what it brought."""
+        for piece in self._scanner.mark(mark):
+            self._reader.piece(piece)
 
     def finish(self) -> tuple[Message, Delta]:
         """Take the end: return the whole message, and what no delta has brought yet."""
@@ -67,11 +79,6 @@ class ReplyStream:
             self._reader.piece(piece)
         self._reader.finish()
         return self._draft.message(), self._draft.delta()
-
-    def _take(self, pieces: Iterable[Piece]) -> Delta:
-        for piece in pieces:
-            self._reader.piece(piece)
-        return self._draft.delta()
 
 
 class ReplyParser:
@@ -89,7 +96,7 @@ class ReplyParser:
     ) -> Message:
         """Parse text, marks included, the stop token removed."""
         stream = self.stream(self.style.marks, turn=turn, schemas=schemas, thinking=thinking)
-        stream.feed(text)
+        stream.read(text)
         return stream.finish()[0]
 
     def segments(
@@ -105,9 +112,9 @@ class ReplyParser:
         stream = self.stream(text_marks, turn=turn, schemas=schemas, thinking=thinking)
         for segment in segments:
             if segment.is_mark:
-                stream.feed_mark(segment.text)
+                stream.read_mark(segment.text)
             else:
-                stream.feed(segment.text)
+                stream.read(segment.text)
         return stream.finish()[0]
 
     def stream(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +31,7 @@ class Scanner:
     """
 
     def __init__(self, marks: Sequence[str]) -> None:
-        self._marks = tuple(sorted(marks, key=len, reverse=True))
-        self._pattern = re.compile("|".join(map(re.escape, self._marks)) or r"(?!)")
-        self._longest = max(map(len, self._marks), default=1)
+        self._pattern, self._beginnings, self._longest = _sought(tuple(marks))
         self._held = ""
         self._at = 0
 
@@ -65,8 +64,7 @@ class Scanner:
     def _undecided(self, text: str) -> int:
         """Count the characters at the end that a mark may begin with."""
         for size in range(min(self._longest - 1, len(text)), 0, -1):
-            end = text[len(text) - size :]
-            if any(mark.startswith(end) for mark in self._marks):
+            if text[len(text) - size :] in self._beginnings:
                 return size
         return 0
 
@@ -74,3 +72,12 @@ class Scanner:
         piece = Piece(text=text, at=self._at, is_mark=is_mark)
         self._at += len(text)
         return piece
+
+
+@lru_cache(maxsize=64)
+def _sought(marks: tuple[str, ...]) -> tuple[re.Pattern[str], frozenset[str], int]:
+    """Return a pattern of the marks, all that one begins with, and the longest one's length."""
+    longest_first = sorted(marks, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+    beginnings = frozenset(mark[:size] for mark in marks for size in range(1, len(mark) + 1))
+    return pattern, beginnings, max(map(len, marks), default=1)
