@@ -67,16 +67,19 @@ def start(out: Path, steps: int) -> Path:
     return run.folder.weights_of("sft")
 
 
-def train(out: Path, model: Path, staleness: int, seed: int, steps: int, warm: int) -> Result:
+def train(model: Path, staleness: int, seed: int, given: argparse.Namespace) -> Result:
     """Train the RL stage once."""
+    out, warm = given.out, given.warm
     table = read_toml(RECIPE)
-    stage: dict[str, Any] = {**table["stages"]["grpo"], "steps": steps, "staleness": staleness}
+    sizes = {"steps": given.steps, "prompts": given.prompts}
+    stage: dict[str, Any] = {**table["stages"]["grpo"], **sizes, "staleness": staleness}
     stage.pop("init")
     table |= {
         "seed": seed,
         "model": {"kind": "pretrained", "path": str(model)},
         "stages": {"grpo": stage},
         "engine": {"kind": "process" if staleness else "embedded"},
+        "evaluation": {**table["evaluation"], "tasks": given.tasks},
     }
     path = out / f"staleness-{staleness}-seed-{seed}"
     run = Run(RunConfig.model_validate(table), path, Quiet())
@@ -102,6 +105,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--tasks", type=int, default=512)
     parser.add_argument("--sft-steps", type=int, default=600)
     parser.add_argument("--warm", type=int, default=5)
     parser.add_argument("--staleness", type=int, nargs="+", default=[0, 1, 4])
@@ -113,7 +118,7 @@ def main() -> None:
     results: list[Result] = []
     for seed in range(given.seeds):
         for staleness in given.staleness:
-            one = train(given.out, model, staleness, seed, given.steps, given.warm)
+            one = train(model, staleness, seed, given)
             results.append(one)
             print(
                 f"{one.staleness:9} {one.seed:4}  {one.before:.3f} -> {one.after:.3f}  "
