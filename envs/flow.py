@@ -119,7 +119,7 @@ async def conclude(
         replies = (*replies, closing)
     rubric = env.rubric
     if rubric is None:
-        return ended(session, stop, session.own_score(), 0.0, replies)
+        return ended(session, stop, session.own_score(stop), 0.0, replies)
     transcript = Transcript(
         messages=tuple(session.messages), state=session.state, workspace=session.workspace
     )

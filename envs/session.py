@@ -8,8 +8,21 @@ import numpy as np
 
 from proofgym.envs.derive import derive
 from proofgym.envs.errors import EnvError
+from proofgym.envs.stop import Stop
 from proofgym.sandboxes import BlockingSandbox, BridgedInterpreter, BridgedSandbox, Workspace
 from proofgym.verifiers import ErrorKind, Message, Score, Task
+
+_LIMITS = frozenset(
+    {
+        Stop.MAX_TURNS,
+        Stop.MAX_TOKENS,
+        Stop.MAX_TOOL_CALLS,
+        Stop.WALL_CLOCK,
+        Stop.CONTEXT_OVERFLOW,
+        Stop.PARSE_ERROR,
+    }
+)
+"""Ends that are the policy's doing, and no sign of an environment that forgets to reward."""
 
 
 class Session:
@@ -126,13 +139,13 @@ class Session:
         if len(self.rewards) < self.turns:
             self.rewards.append(0.0)
 
-    def own_score(self) -> Score:
+    def own_score(self, stop: Stop) -> Score:
         """Score an episode of an environment without a rubric.
 
         The value is the sum of the turn rewards where the author gave any, else 1 or 0 for
-        ``finish(solved=...)``.
+        ``finish(solved=...)``. An episode that ran into a limit before either is worth 0.
         """
-        if self._rewarded:
+        if self._rewarded or (self.solved is None and stop in _LIMITS):
             total = math.fsum(self.rewards)
             return Score(value=total, solved=self.solved, parts={"return": total})
         if self.solved is not None:

@@ -206,6 +206,25 @@ def test_an_environment_that_never_scores_says_so() -> None:
     assert "no rubric" in last.fault.message
 
 
+@pytest.mark.parametrize("stop", [Stop.MAX_TOKENS, Stop.CONTEXT_OVERFLOW, Stop.WALL_CLOCK])
+def test_a_game_that_a_limit_ends_before_its_first_reward_is_worth_nothing(stop: Stop) -> None:
+    class Game(Env):
+        tasks = listed(TASKS)
+
+        def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, object]]:
+            return "won", 1.0, True, False, {"solved": True}
+
+    async def cut(*said: Message) -> Transition:
+        env = Game()
+        await env.areset(seed=1)
+        return await env.aend(stop, *said)
+
+    for last in (asyncio.run(cut()), asyncio.run(cut(assistant("wo")))):
+        assert (last.stop, last.fault) == (stop, None)
+        assert last.score is not None
+        assert (last.score.value, last.score.solved) == (0.0, None)
+
+
 @pytest.mark.parametrize(("error", "raised"), [(ValueError, EnvError), (InfraError, InfraError)])
 def test_a_start_that_raises_is_told_apart(error: type[Exception], raised: type[Exception]) -> None:
     class Bad(Echo):

@@ -45,14 +45,21 @@ async def _cut(ground: Ground, subject: Subject, number: int) -> None:
     for stop in CUTS:
         if not ground.journal.begin(f"reward.cut/{stop.value}/{number}"):
             continue
-        env = ground.cls()
         try:
-            await env.areset(task, seed=1)
-            move = await env.aend(stop)
+            for _ in range(TRIES):
+                env = ground.cls()
+                await env.areset(task, seed=1)
+                move = await env.aend(stop)
+                lost = move.score is None or move.score.value is None
+                if not lost:
+                    break
         except Exception as error:  # noqa: BLE001  # the environment under attack: recorded
             ground.journal.record("reward.cut", f"{stop.value}: {type(error).__name__}: {error}")
             continue
         solved = move.score is not None and move.score.solved is True
+        unscored = f"an episode that {stop.value} ends before a word is unscored"
+        meant = stop is Stop.CANCELLED
+        ground.journal.record("reward.unscored", unscored if lost and not meant else "")
         worth = 0.0 if move.score is None else move.score.value or 0.0
         told = f"ended by {stop.value} before a word, it is worth {worth:g}, solved={solved}"
         ground.journal.record("reward.cut", told if worth > floor + 1e-9 or solved else "")
