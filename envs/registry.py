@@ -165,7 +165,7 @@ def discover() -> None:
         package = point.dist.name if point.dist is not None else point.module
         try:
             if is_id(point.name):
-                register(point.name, point.value, summary=f"from {package}")
+                register(point.name, point.value, summary=_summary_of(point, package))
             else:
                 point.load()
         except Exception as error:  # noqa: BLE001  # another package's fault must not break ours
@@ -176,6 +176,12 @@ def discover() -> None:
                 type(error).__name__,
                 error,
             )
+
+
+def _summary_of(point: importlib.metadata.EntryPoint, package: str) -> str:
+    """Say what a package says of itself: its environments are not imported for a listing."""
+    about = None if point.dist is None else point.dist.metadata["Summary"]
+    return f"{about} (from {package})" if about else f"from {package}"
 
 
 def _by_place(place: str) -> "type[Env]":

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from proofgym.envs import Env, Split, derive, environment_class, list_envs, text_of
+from proofgym.envs.registry import SUITES
 
 EXAMPLES = 3
 
@@ -27,6 +28,12 @@ def list_environments(words: Sequence[str]) -> int:
     for entry in found:
         table.add_row(f"[bold]{escape(entry.id)}[/bold]", escape(entry.summary))
     Console().print(table)
+    if not words:
+        Console().print(
+            "\nOne of them: proofgym envs --show ID. Made by their ids and not listed: "
+            f"{', '.join(f'{suite}/...' for suite in SUITES)} (docs/adapters.md).",
+            highlight=False,
+        )
     return 0
 
 

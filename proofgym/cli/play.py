@@ -77,7 +77,8 @@ class _Table:
             about = function.get("description", "").partition("\n")[0]
             self.console.print(f"  {escape(example_call(function))}   [dim]{escape(about)}[/dim]")
         calls = f", {limits.tool_calls} tool calls" if opening.tools else ""
-        self.console.print(f"[dim]At most {limits.turns} turns{calls}. Ctrl-D leaves.[/dim]\n")
+        turns = "1 turn" if limits.turns == 1 else f"{limits.turns} turns"
+        self.console.print(f"[dim]At most {turns}{calls}. Ctrl-D leaves.[/dim]\n")
 
     def _show(self, messages: Sequence[Message]) -> None:
         for message in messages:

@@ -18,7 +18,19 @@ TEMPLATES: Mapping[str, str] = {
     "multi-turn": "a game of several turns",
 }
 """Name -> what it is."""
-_LEGS = {"cats": 4, "birds": 2, "ants": 6, "spiders": 8}
+_ABOUT = {
+    "qa": "Read a number that is written out in words",
+    "tools": "Look a price up and multiply it",
+    "multi-turn": "Walk along a line to a goal",
+}
+_SFT_STEPS = {"qa": 50, "tools": 300, "multi-turn": 300}
+_RL_STEPS = {"qa": 100, "tools": 20, "multi-turn": 20}
+"""What imitation alone does not learn to the end: the rest is left to the rewards."""
+_UNITS = (
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +79,9 @@ def write_package(name: str, *, template: str = "qa", parent: Path | None = None
         "id": env_id,
         "template": template,
         "run": f"runs/{package}",
+        "about": _ABOUT[template],
+        "sft_steps": str(_SFT_STEPS[template]),
+        "rl_steps": str(_RL_STEPS[template]),
     }
     texts: dict[Path, str] = {}
     for source in ("shared", template):
@@ -83,15 +98,20 @@ def write_package(name: str, *, template: str = "qa", parent: Path | None = None
 
 
 def _questions() -> str:
-    """Write 240 questions, one JSON object a line, to be replaced by the author's own."""
-    kinds = [(one, other) for one in _LEGS for other in _LEGS if one < other]
+    """Write 999 questions, one JSON object a line, to be replaced by the author's own."""
     rows = (
-        {
-            "question": f"How many legs have {a} {one} and {b} {other}?",
-            "answer": str(a * _LEGS[one] + b * _LEGS[other]),
-        }
-        for one, other in kinds
-        for a in range(2, 10)
-        for b in range(3, 8)
+        {"question": f"Write in digits: {_in_words(number)}", "answer": str(number)}
+        for number in range(1, 1000)
     )
     return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _in_words(number: int) -> str:
+    units, tens = _UNITS.split(), _TENS.split()
+    if number < 20:
+        return units[number - 1]
+    if number < 100:
+        ten, one = divmod(number, 10)
+        return tens[ten - 2] + (f"-{units[one - 1]}" if one else "")
+    hundred, rest = divmod(number, 100)
+    return f"{units[hundred - 1]} hundred" + (f" and {_in_words(rest)}" if rest else "")

@@ -122,6 +122,8 @@ def test_without_torch_a_scripted_policy_is_measured(tmp_path: Path) -> None:
 def test_envs_lists_and_searches() -> None:
     everything, found = run_command("envs"), run_command("envs", "calculator")
     assert "games/guess-number-v0" in everything.out
+    assert "textarena/..." in everything.out
+    assert "textarena" not in found.out
     assert "tools/calculator-v0" in found.out
     assert "games/guess-number-v0" not in found.out
 

@@ -123,6 +123,7 @@ def test_one_broken_package_breaks_no_listing(
     listed = run_program("envs", cwd=tmp_path)
     out = checked(listed)
     assert "good-env/tools-v0" in out
+    assert "Look a price up and multiply it (from good-env)" in out
     assert "tools/calculator-v0" in out
     assert "broken-envs" in listed.err
     assert "half installed" in listed.err
