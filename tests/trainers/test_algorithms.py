@@ -2,19 +2,25 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 import torch
 
+from proofgym.config import read_toml
 from proofgym.envs import Stop
 from proofgym.trainers.algorithm import policy_loss, prepare
 from proofgym.trainers.errors import TrainError
 from proofgym.trainers.losses.value_loss import value_loss
+from proofgym.trainers.metrics import read_metrics
 from proofgym.trainers.presets import PRESETS
+from proofgym.trainers.run_config import RunConfig
 from proofgym.trainers.value_head import LinearValue, ValueHead
 from proofgym.verifiers import Task, Transcript, verifier
 from tests.trainers.test_rl import Even, Setup, changed, episode, rl_config
+from tests.trainers.test_run import run
 
 
 def digits(task: Task, transcript: Transcript) -> float:
@@ -106,7 +112,7 @@ def test_a_critic_on_fixed_states_is_never_worse_than_a_constant() -> None:
     assert min(explained(centre=False)) < -0.05, "else this proves nothing"
     found = explained(centre=True)
     assert min(found) > -1e-3
-    assert found[-1] > 0.5
+    assert found[-1] > 0.5, "with equal means: the value loss is less than half of the first"
 
 
 def test_a_reward_of_nan_is_an_error_that_names_its_task() -> None:
@@ -132,3 +138,22 @@ def test_a_batch_that_is_masked_whole_prepares_no_update() -> None:
     assert found.updates == []
     assert set(found.filtered.values()) == {"cut short"}
     assert found.metrics["group/masked_frac"] == 1.0
+
+
+@pytest.mark.slow
+def test_ppo_learns_the_quickstart_task_and_its_critic_to_foresee(tmp_path: Path) -> None:
+    table = read_toml(Path(__file__).parents[2] / "recipes" / "quickstart.toml")
+    sft, rl = table["stages"]["sft"], table["stages"]["grpo"]
+    sft |= {"steps": 150, "optimizer": {**sft["optimizer"], "warmup_steps": 10}}
+    rl |= {"steps": 16, "prompts": 24, "algorithm": "ppo"}
+    rl["critic"] = {"kind": "value_head", "lr": 1e-2}  # 128 numbers wide, so it may be large
+    table |= {"stages": {"sft": sft, "ppo": rl}, "evaluation": {"tasks": 8}}
+    run(tmp_path / "run", RunConfig.model_validate(table))
+    records = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    steps = [one for one in records if one["kind"] == "step" and one["stage"] == "ppo"]
+
+    reward = [step["reward/mean"] for step in steps]
+    assert fmean(reward[-4:]) > fmean(reward[:4]) + 0.08
+    explained = [step["value/explained_var"] for step in steps]
+    assert min(explained) > -0.3
+    assert fmean(explained[-4:]) > 0.08
