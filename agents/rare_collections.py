@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 ALLOCATIONS = 100_000
 """Between two collections of the young. Live episodes are hundreds of thousands of objects that
-are no garbage; with Python's 700 the collector took 28% of a rollout's CPU time (2,000 episodes
-of 8 turns, 2026-11-27). References count as ever: only cycles wait longer."""
+are no garbage; with Python's 700 the collector took 23 to 28% of a rollout's CPU time (2,000
+episodes of 8 turns, 2026-11-27). References count as ever: only cycles wait longer."""
 
 _before: list[tuple[int, int, int]] = []  # of all that run now: the setting is the process's
 
