@@ -2,7 +2,7 @@
 
 vLLM imports this module in its own processes (``--worker-extension-cls``), with the folder of
 this file on PYTHONPATH; nothing of proofgym is imported here, and proofgym never imports this.
-Written against vLLM 0.32; the engine's constructor and hooks are the same from 0.26 to 0.33.
+Run with vLLM 0.26 and 0.32; the engine's constructor and hooks are the same up to 0.33.
 """
 
 from dataclasses import dataclass
